@@ -1,0 +1,65 @@
+"""
+What a socket address is to us: one frozen value for IPv4, IPv6 and unix sockets, written as nginx writes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final, Literal
+
+Family = Literal["inet", "inet6", "unix"]
+
+PORTS: Final = range(0, 65536)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """
+    Where a socket listens or connects to.
+
+    @ivar family: C{"inet"}, C{"inet6"} or C{"unix"}.
+    @ivar host: the numeric address in its shortest form without brackets; for C{"unix"} the path, which is
+        empty for a socket without a name.
+    @ivar port: 0 to 65535; 0 for C{"unix"}.
+    """
+
+    family: Family
+    host: str
+    port: int = 0
+
+    @property
+    def text(self) -> str:
+        """
+        nginx's spelling: C{127.0.0.1:80}, C{[::1]:80}, C{unix:/run/a.sock}.
+        """
+        if self.family == "inet":
+            return f"{self.host}:{self.port}"
+        if self.family == "inet6":
+            return f"[{self.host}]:{self.port}"
+        return f"unix:{self.host}"
+
+    @property
+    def sockaddr(self) -> tuple[str, int] | str:
+        """
+        What the calls of C{socket} want for this address.
+        """
+        if self.family == "unix":
+            return self.host
+        return (self.host, self.port)
+
+
+def numeric(host: str, port: int) -> Address | None:
+    """
+    @param host: perhaps an IPv4 address, or an IPv6 one with or without brackets.
+    @return: the address, or None where C{host} is a name.
+    """
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        return Address("inet6", str(IPv6Address(bare)), port)
+    except ValueError:
+        pass
+    try:
+        return Address("inet", str(IPv4Address(host)), port)
+    except ValueError:
+        return None

@@ -1,0 +1,3 @@
+"""
+The nginx grammar: from text to checked, typed configuration.
+"""

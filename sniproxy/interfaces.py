@@ -1,0 +1,199 @@
+"""
+Every interface of the house, in one file: what a plugin may provide and what the rooms ask of each other.
+"""
+
+from __future__ import annotations
+
+from zope.interface import Attribute, Interface
+
+
+class IModule(Interface):
+    """
+    One nginx module, ours or yours: everything about it in one object, found with
+    C{twisted.plugin.getPlugins(IModule, sniproxy.plugins)} once, at start-up.
+    """
+
+    name = Attribute("nginx's name of it, C{ngx_stream_map_module} being C{'stream_map'}; unique.")
+    directives = Attribute("A sequence of L{sniproxy.config.directives.Directive}.")
+    variables = Attribute("A sequence of L{sniproxy.config.template.Variable}; see its C{kind}.")
+
+    def prepare(build):
+        """
+        The whole file has been read: check what spans blocks, make what servers share.
+
+        @param build: L{sniproxy.config.build.Build}; add errors with C{build.error}.
+        """
+
+    def attach(server, build):
+        """
+        Give one stream server what this module does in it.
+
+        @param server: L{sniproxy.stream.server.Server}: read C{server.scope}, call C{server.handle(phase, handler)}
+            and C{server.take_content(handler, node)}.
+        """
+
+
+class IPhaseHandler(Interface):
+    """
+    A callable that looks at a session in one of its phases.
+    """
+
+    def __call__(session):
+        """
+        @return: C{None} to go on with the next handler; L{sniproxy.stream.phases.WAIT} after arranging that
+            C{session.resume()} (go on) or C{session.finish(status)} will be called;
+            L{sniproxy.stream.phases.DONE} to end this phase; or a status (200, 400, 403, 500, 502, 503) to end the session.
+        """
+
+
+class IContentHandler(Interface):
+    """
+    What finally takes a session: proxy_pass, return, pass, a plugin.
+    """
+
+    def __call__(session):
+        """
+        Own the session until C{session.finish(status)}, which the handler calls exactly once, now or later.
+        """
+
+
+class ILeg(Interface):
+    """
+    One side of a session: a non-blocking stream of bytes, plain or TLS, over a socket or over a Twisted transport.
+
+    Readiness is told by edges: C{handler} is called when something may have changed, and whoever owns the leg then
+    tries until it would block.
+    """
+
+    handler = Attribute("A callable of one argument, the set of epoll-like event bits, called on each edge; replaceable.")
+    peer = Attribute("L{sniproxy.addresses.Address} of the far end.")
+    local = Attribute("L{sniproxy.addresses.Address} of our end.")
+
+    def receive(limit):
+        """
+        @return: up to C{limit} bytes; C{None} when there is nothing now; C{b""} at the end of the stream.
+        @raise OSError: the connection is broken.
+        """
+
+    def peek(limit):
+        """
+        As C{receive}, but the bytes stay to be received.
+        """
+
+    def send(data):
+        """
+        @return: how many bytes of C{data} were taken, 0 when none can be now. After 0 the same bytes come again.
+        @raise OSError: the connection is broken.
+        """
+
+    def finish():
+        """
+        Say that nothing more will be sent (FIN, close_notify); receiving goes on.
+        """
+
+    def close():
+        """
+        End both directions in good order: what C{send} took is still delivered. The leg must not be used afterwards.
+        """
+
+    def abort():
+        """
+        End at once, with a reset where the transport has one.
+        """
+
+    def descriptor():
+        """
+        @return: the descriptor whose bytes are this leg's bytes, for the kernel to move; None where there is none.
+        """
+
+
+class IRelay(Interface):
+    """
+    Moves bytes between two legs until both directions have ended.
+    """
+
+    def can_carry(client, upstream):
+        """
+        Whether this relay fits two legs, by what they answer to C{descriptor()}.
+        """
+
+    def start(client, upstream, options, done):
+        """
+        Take both legs; call C{done(result)} once, with L{sniproxy.net.relay.Result}. The legs are still open then.
+        """
+
+
+class IBalancer(Interface):
+    """
+    Chooses peers of one upstream.
+    """
+
+    def begin(subject):
+        """
+        @param subject: the session, for balancers that choose by a key.
+        @return: L{IChoice} for one session.
+        """
+
+
+class IChoice(Interface):
+    """
+    One session's way through the peers of an upstream.
+    """
+
+    def next():
+        """
+        @return: L{sniproxy.balancing.peers.Peer}, or None when no peer is live.
+        """
+
+    def release(failed):
+        """
+        The peer last given by C{next} is not used any more.
+
+        @param failed: whether it counts against C{max_fails}.
+        """
+
+
+class IResolver(Interface):
+    """
+    Turns names into addresses while the program runs.
+    """
+
+    def resolve(name, answer):
+        """
+        @param answer: called once with a list of numeric hosts (never empty), or with
+            L{sniproxy.stream.resolver.ResolveFailure}; perhaps before this returns.
+        @return: an object with C{cancel()}, after which C{answer} is not called.
+        """
+
+
+class ICredentialsSource(Interface):
+    """
+    Where certificates and keys come from.
+    """
+
+    def load(certificate, key, passwords):
+        """
+        @return: L{sniproxy.tls.credentials.Credentials}.
+        @raise sniproxy.errors.ConfigError: with nginx's words.
+        """
+
+
+class ISessionLog(Interface):
+    """
+    Where a line about an ended session goes.
+    """
+
+    def write(line):
+        """
+        @param line: bytes with their newline.
+        """
+
+    def reopen():
+        """
+        The file may have been renamed: open it anew.
+        """
+
+    def close():
+        """
+        Flush and close.
+        """
