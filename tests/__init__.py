@@ -1,0 +1,3 @@
+"""
+The tests mirror the house: tests/x/test_y.py proves sniproxy/x/y.py.
+"""

@@ -1,0 +1,3 @@
+"""
+The Twisted face: endpoints, endpoint strings, a splitter by server name.
+"""

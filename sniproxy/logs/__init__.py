@@ -1,0 +1,3 @@
+"""
+Where lines go: error logs with levels, access logs with buffers, syslog.
+"""

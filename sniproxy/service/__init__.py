@@ -1,0 +1,3 @@
+"""
+The running program: configuration in place, reload, signals, processes.
+"""

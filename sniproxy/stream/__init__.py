@@ -1,0 +1,3 @@
+"""
+nginx's stream modules, one file each, and the spine they hang on.
+"""

@@ -1,0 +1,3 @@
+"""
+pyOpenSSL contexts, credentials and decisions about certificates; opens no socket.
+"""

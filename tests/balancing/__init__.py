@@ -1,0 +1,3 @@
+"""
+Who takes a session.
+"""

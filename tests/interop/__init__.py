@@ -1,0 +1,3 @@
+"""
+The proxy between real programs: nginx, OpenSSL, OpenSSH, curl.
+"""

@@ -1,0 +1,14 @@
+"""
+What twistd and endpoint strings find of this project: instances, and nothing else.
+"""
+
+from typing import Final
+
+from twisted.application.service import ServiceMaker
+
+service: Final = ServiceMaker(
+    "sniproxy",
+    "sniproxy.tap",
+    "A TLS-aware proxy that reads nginx's configuration",
+    "sniproxy",
+)
