@@ -4,7 +4,13 @@ Every interface of the house, in one file: what a plugin may provide and what th
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:
+    from sniproxy.addresses import Address
 
 
 class IModule(Interface):
@@ -17,14 +23,14 @@ class IModule(Interface):
     directives = Attribute("A sequence of L{sniproxy.config.directives.Directive}.")
     variables = Attribute("A sequence of L{sniproxy.config.template.Variable}; see its C{kind}.")
 
-    def prepare(build):
+    def prepare(build: Any) -> None:
         """
         The whole file has been read: check what spans blocks, make what servers share.
 
         @param build: L{sniproxy.config.build.Build}; add errors with C{build.error}.
         """
 
-    def attach(server, build):
+    def attach(server: Any, build: Any) -> None:
         """
         Give one stream server what this module does in it.
 
@@ -38,7 +44,7 @@ class IPhaseHandler(Interface):
     A callable that looks at a session in one of its phases.
     """
 
-    def __call__(session):
+    def __call__(session: Any) -> Any:
         """
         @return: C{None} to go on with the next handler; L{sniproxy.stream.phases.WAIT} after arranging that
             C{session.resume()} (go on) or C{session.finish(status)} will be called;
@@ -51,7 +57,7 @@ class IContentHandler(Interface):
     What finally takes a session: proxy_pass, return, pass, a plugin.
     """
 
-    def __call__(session):
+    def __call__(session: Any) -> None:
         """
         Own the session until C{session.finish(status)}, which the handler calls exactly once, now or later.
         """
@@ -65,45 +71,63 @@ class ILeg(Interface):
     tries until it would block.
     """
 
-    handler = Attribute("A callable of one argument, the set of epoll-like event bits, called on each edge; replaceable.")
-    peer = Attribute("L{sniproxy.addresses.Address} of the far end.")
-    local = Attribute("L{sniproxy.addresses.Address} of our end.")
+    handler: Callable[[int], None] = Attribute("Called on each edge with the set of epoll's event bits; replaceable.")
+    owner: Any = Attribute("An object with C{crashed()}, called when the handler raised; or None.")
+    plain: bool = Attribute("Whether readiness to read says all: False where reading may wait for writing (TLS).")
+    peer: Address = Attribute("L{sniproxy.addresses.Address} of the far end.")
+    local: Address = Attribute("L{sniproxy.addresses.Address} of our end.")
 
-    def receive(limit):
+    def receive(limit: int) -> bytes | None:
         """
         @return: up to C{limit} bytes; C{None} when there is nothing now; C{b""} at the end of the stream.
         @raise OSError: the connection is broken.
         """
 
-    def peek(limit):
+    def peek(limit: int) -> bytes | None:
         """
         As C{receive}, but the bytes stay to be received.
         """
 
-    def send(data):
+    def send(data: bytes | memoryview) -> int:
         """
         @return: how many bytes of C{data} were taken, 0 when none can be now. After 0 the same bytes come again.
         @raise OSError: the connection is broken.
         """
 
-    def finish():
+    def finish() -> None:
         """
         Say that nothing more will be sent (FIN, close_notify); receiving goes on.
         """
 
-    def close():
+    def close() -> None:
         """
         End both directions in good order: what C{send} took is still delivered. The leg must not be used afterwards.
         """
 
-    def abort():
+    def abort() -> None:
         """
         End at once, with a reset where the transport has one.
         """
 
-    def descriptor():
+    def again() -> None:
         """
-        @return: the descriptor whose bytes are this leg's bytes, for the kernel to move; None where there is none.
+        Call the handler once more, soon: the owner stopped before it would block, to let others have their turn.
+        """
+
+    def hold(data: bytes) -> None:
+        """
+        Put bytes back: they are received next, behind what is held already.
+        """
+
+    def take_held() -> bytes:
+        """
+        @return: the bytes that were put back, which are not held any more.
+        """
+
+    def descriptor() -> int | None:
+        """
+        @return: the descriptor whose bytes are this leg's bytes, for the kernel to move once what is held has been taken; None
+            where there is none.
         """
 
 
@@ -112,14 +136,20 @@ class IRelay(Interface):
     Moves bytes between two legs until both directions have ended.
     """
 
-    def can_carry(client, upstream):
+    def can_carry(client: ILeg, upstream: ILeg) -> bool:
         """
         Whether this relay fits two legs, by what they answer to C{descriptor()}.
         """
 
-    def start(client, upstream, options, done):
+    def start(client: Any, upstream: Any, options: Any, done: Any, holder: Any, now: Any, quiet: bool = False) -> Any:
         """
         Take both legs; call C{done(result)} once, with L{sniproxy.net.relay.Result}. The legs are still open then.
+
+        @param options: L{sniproxy.net.relay.Options}.
+        @param holder: whose deadline (L{sniproxy.net.timers.Holder}) every move puts off.
+        @param now: the clock of that deadline.
+        @param quiet: the upstream is known to have said nothing yet.
+        @return: an object with C{stop()}, and the flows C{up} and C{down} with what they C{received} and C{sent}.
         """
 
 
@@ -128,7 +158,7 @@ class IBalancer(Interface):
     Chooses peers of one upstream.
     """
 
-    def begin(subject):
+    def begin(subject: Any) -> Any:
         """
         @param subject: the session, for balancers that choose by a key.
         @return: L{IChoice} for one session.
@@ -140,12 +170,12 @@ class IChoice(Interface):
     One session's way through the peers of an upstream.
     """
 
-    def next():
+    def next() -> Any:
         """
         @return: L{sniproxy.balancing.peers.Peer}, or None when no peer is live.
         """
 
-    def release(failed):
+    def release(failed: bool) -> None:
         """
         The peer last given by C{next} is not used any more.
 
@@ -158,7 +188,7 @@ class IResolver(Interface):
     Turns names into addresses while the program runs.
     """
 
-    def resolve(name, answer):
+    def resolve(name: str, answer: Callable[[Any], None]) -> Any:
         """
         @param answer: called once with a list of numeric hosts (never empty), or with
             L{sniproxy.stream.resolver.ResolveFailure}; perhaps before this returns.
@@ -171,7 +201,7 @@ class ICredentialsSource(Interface):
     Where certificates and keys come from.
     """
 
-    def load(certificate, key, passwords):
+    def load(certificate: Any, key: Any, passwords: Any) -> Any:
         """
         @return: L{sniproxy.tls.credentials.Credentials}.
         @raise sniproxy.errors.ConfigError: with nginx's words.
@@ -183,17 +213,17 @@ class ISessionLog(Interface):
     Where a line about an ended session goes.
     """
 
-    def write(line):
+    def write(line: bytes) -> None:
         """
         @param line: bytes with their newline.
         """
 
-    def reopen():
+    def reopen() -> None:
         """
         The file may have been renamed: open it anew.
         """
 
-    def close():
+    def close() -> None:
         """
         Flush and close.
         """

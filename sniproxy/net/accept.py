@@ -1,0 +1,98 @@
+"""
+How connections come in: a listening socket that makes legs.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from twisted.internet.interfaces import IReactorTime
+
+from sniproxy.net.legs import SocketLeg, address_of
+from sniproxy.net.poller import Poller
+
+TURN: Final = 64
+"""How many connections one wake-up accepts before others have their turn."""
+
+PAUSE: Final = 0.5
+"""Seconds without accepting after descriptors ran out (nginx's ngx_accept_disabled timer)."""
+
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Listener:
+    """
+    Accepts on one socket as long as it is started. Lent the socket: whoever made it closes it.
+
+    @ivar accepted: called with each new leg, which is not watched yet.
+    @ivar complain: called with the error when accepting fails for want of descriptors or memory.
+    """
+
+    def __init__(
+        self,
+        poller: Poller,
+        clock: IReactorTime,
+        sock: socket.socket,
+        accepted: Callable[[SocketLeg], None],
+        complain: Callable[[OSError], None],
+    ) -> None:
+        self._poller = poller
+        self._clock = clock
+        self._sock = sock
+        self._accepted = accepted
+        self._complain = complain
+        self._started = False
+        self._kind = (sock.family, sock.type, sock.proto)
+        sock.setblocking(False)
+
+    def start(self) -> None:
+        """
+        Begin to accept.
+        """
+        if not self._started:
+            self._started = True
+            self._poller.watch_level(self._sock.fileno(), self)
+
+    def stop(self) -> None:
+        """
+        Accept no more; the socket stays open.
+        """
+        if self._started:
+            self._started = False
+            self._poller.forget(self._sock.fileno())
+
+    def handler(self, bits: int) -> None:
+        """
+        Accept what is waiting.
+        """
+        family, kind, protocol = self._kind
+        accept = self._sock._accept  # type: ignore[attr-defined]  # accept() costs three needless calls a connection
+        for _ in range(TURN):
+            try:
+                descriptor, sockaddr = accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._complain(error)
+                    self.stop()
+                    self._clock.callLater(PAUSE, self._resume)
+                    return
+                continue  # ECONNABORTED and its kin: that client is gone
+            sock = _socket.socket(family, kind, protocol, descriptor)
+            self._accepted(SocketLeg(self._poller, sock, address_of(family, sockaddr)))
+            if not self._started:
+                return
+
+    def _resume(self) -> None:
+        if self._sock.fileno() >= 0:
+            self.start()
+
+    def crashed(self) -> None:
+        """
+        The session that was being made is lost; accepting goes on.
+        """

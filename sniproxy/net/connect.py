@@ -1,0 +1,125 @@
+"""
+How connections go out.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import strerror
+from typing import Final
+
+from sniproxy.addresses import Address
+from sniproxy.net.legs import SocketLeg, nothing
+from sniproxy.net.poller import ERR, HUP, OUT, Poller
+
+_FAMILIES: Final = {"inet": socket.AF_INET, "inet6": socket.AF_INET6, "unix": socket.AF_UNIX}
+
+_STREAM: Final = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0) | getattr(socket, "SOCK_CLOEXEC", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectOptions:
+    """
+    How an outgoing socket is made.
+
+    @ivar bind: the local address, or None.
+    @ivar nodelay: TCP_NODELAY.
+    @ivar keepalive: SO_KEEPALIVE.
+    @ivar receive_buffer: SO_RCVBUF in bytes, or None.
+    @ivar send_buffer: SO_SNDBUF in bytes, or None.
+    """
+
+    bind: Address | None = None
+    nodelay: bool = True
+    keepalive: bool = False
+    receive_buffer: int | None = None
+    send_buffer: int | None = None
+
+
+DEFAULT: Final = ConnectOptions()
+
+
+class Connecting:
+    """
+    An attempt. Owns the leg until C{done}, which is called once with the leg or the error; has no deadline of its own.
+    """
+
+    __slots__ = ("_done", "_leg")
+
+    def __init__(self, leg: SocketLeg, done: Callable[[SocketLeg | OSError, int], None]) -> None:
+        self._leg: SocketLeg | None = leg
+        self._done = done
+        leg.owner = self
+        leg.handler = self._event
+        leg.watch()
+
+    def _event(self, bits: int) -> None:
+        leg = self._leg
+        assert leg is not None
+        if bits & (ERR | HUP):
+            error = leg.error()
+            if error is not None:
+                self.cancel()
+                self._done(error, bits)
+                return
+        elif not bits & OUT:
+            return
+        self._leg = None
+        leg.handler = nothing
+        leg.owner = None
+        self._done(leg, bits)
+
+    def cancel(self) -> None:
+        """
+        Give up: C{done} is not called.
+        """
+        if self._leg is not None:
+            leg, self._leg = self._leg, None
+            leg.close()
+
+    def crashed(self) -> None:
+        """
+        C{done} raised: what it was given is its own to close.
+        """
+        self.cancel()
+
+
+def connect(
+    poller: Poller,
+    address: Address,
+    options: ConnectOptions,
+    done: Callable[[SocketLeg | OSError, int], None],
+) -> Connecting | None:
+    """
+    Connect without blocking.
+
+    @param done: called with the leg, or the error, and the event bits that came with it (0 for an immediate failure, after which
+        None is returned). The leg is watched already.
+    """
+    sock = _socket.socket(_FAMILIES[address.family], _STREAM, 0)
+    try:
+        if address.family != "unix":
+            if options.nodelay:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if options.keepalive:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if options.receive_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, options.receive_buffer)
+        if options.send_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, options.send_buffer)
+        if options.bind is not None:
+            sock.bind(options.bind.sockaddr)
+        number = sock.connect_ex(address.sockaddr)
+    except OSError as error:
+        sock.close()
+        done(error, 0)
+        return None
+    if number not in (0, errno.EINPROGRESS):
+        sock.close()
+        done(OSError(number, strerror(number)), 0)
+        return None
+    return Connecting(SocketLeg(poller, sock, address), done)

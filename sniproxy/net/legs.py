@@ -1,0 +1,202 @@
+"""
+One side of a session over a socket of our own: the plain leg.
+
+Strategy: the Python-level socket is the bare C{_socket.socket}, which costs no C{getsockname} and no bookkeeping, and is read
+with C{MSG_DONTWAIT}, which costs no C{ioctl}. Bytes that were read too early (an inbound header, a peek that could not see all)
+are held and come first; whoever lets the kernel move bytes takes the held ones before.
+"""
+
+from __future__ import annotations
+
+import socket as _names
+from collections.abc import Callable
+from os import strerror
+from socket import AF_INET, AF_INET6, MSG_DONTWAIT, MSG_PEEK, SHUT_WR, SO_LINGER, SOL_SOCKET
+from struct import pack
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from zope.interface import implementer
+
+from sniproxy.addresses import Address
+from sniproxy.interfaces import ILeg
+from sniproxy.net.poller import Poller
+
+if TYPE_CHECKING:
+    import _socket
+
+_RESET: Final = pack("ii", 1, 0)
+
+
+def nothing(bits: int) -> None:
+    """
+    The handler of a leg that nobody waits for.
+    """
+
+
+def address_of(family: int, sockaddr: Any) -> Address:
+    """
+    @param sockaddr: what C{accept}, C{getpeername} and C{getsockname} answer for this family.
+    """
+    if family == AF_INET:
+        return Address("inet", sockaddr[0], sockaddr[1])
+    if family == AF_INET6:
+        host = sockaddr[0].partition("%")[0]
+        return Address("inet6", host, sockaddr[1])
+    return Address("unix", sockaddr.decode("utf-8", "surrogateescape") if isinstance(sockaddr, bytes) else sockaddr or "")
+
+
+class Owner(Protocol):
+    """
+    Whatever a leg is a part of.
+    """
+
+    def crashed(self) -> None:
+        """
+        End, and close the legs: there was an internal error.
+        """
+
+
+@implementer(ILeg)
+class SocketLeg:
+    """
+    A connected (or connecting) stream socket. Owns the socket. Holds at most what L{hold} was given; waits for nothing itself.
+
+    @ivar sock: the socket, for relays that move its bytes themselves.
+    @ivar owner: who is told when a handler raised.
+    """
+
+    plain = True
+
+    __slots__ = ("_local", "_peer", "handler", "held", "number", "owner", "poller", "sock")
+
+    def __init__(self, poller: Poller, sock: _socket.socket, peer: Address | None = None) -> None:
+        self.poller = poller
+        self.sock = sock
+        self.number = sock.fileno()
+        self.held = b""
+        self.handler: Callable[[int], None] = nothing
+        self.owner: Owner | None = None
+        self._peer = peer
+        self._local: Address | None = None
+
+    @property
+    def peer(self) -> Address:
+        """
+        The far end.
+        """
+        if self._peer is None:
+            self._peer = address_of(self.sock.family, self.sock.getpeername())
+        return self._peer
+
+    @property
+    def local(self) -> Address:
+        """
+        Our end.
+        """
+        if self._local is None:
+            self._local = address_of(self.sock.family, self.sock.getsockname())
+        return self._local
+
+    def watch(self) -> None:
+        """
+        Begin to be told of edges; what is ready already is told too.
+        """
+        self.poller.watch(self.number, self)
+
+    def receive(self, limit: int) -> bytes | None:
+        """
+        @see: L{ILeg.receive}
+        """
+        if self.held:
+            data, self.held = self.held[:limit], self.held[limit:]
+            return data
+        try:
+            return self.sock.recv(limit, MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+
+    def peek(self, limit: int) -> bytes | None:
+        """
+        @see: L{ILeg.peek}
+        """
+        if self.held:
+            return self.held[:limit]
+        try:
+            return self.sock.recv(limit, MSG_DONTWAIT | MSG_PEEK)
+        except BlockingIOError:
+            return None
+
+    def hold(self, data: bytes) -> None:
+        """
+        Put bytes back behind those already held: they are received before what the socket has.
+        """
+        self.held += data
+
+    def take_held(self) -> bytes:
+        """
+        @see: L{ILeg.take_held}
+        """
+        held, self.held = self.held, b""
+        return held
+
+    def again(self) -> None:
+        """
+        @see: L{ILeg.again}
+        """
+        self.poller.again(self.number)
+
+    def send(self, data: bytes | memoryview) -> int:
+        """
+        @see: L{ILeg.send}
+        """
+        try:
+            return self.sock.send(data, MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+
+    def error(self) -> OSError | None:
+        """
+        Why the socket is broken, asked once: the outcome of a connect that has ended.
+        """
+        number = self.sock.getsockopt(SOL_SOCKET, _names.SO_ERROR)
+        return OSError(number, strerror(number)) if number else None
+
+    def finish(self) -> None:
+        """
+        @see: L{ILeg.finish}
+        """
+        try:
+            self.sock.shutdown(SHUT_WR)
+        except OSError:
+            pass  # the far end is gone: there is nobody left to tell
+
+    def close(self) -> None:
+        """
+        @see: L{ILeg.close}
+        """
+        self.handler = nothing
+        self.owner = None
+        self.poller.close(self.number, self.sock)
+
+    def abort(self) -> None:
+        """
+        @see: L{ILeg.abort}
+        """
+        if self.sock.family != _names.AF_UNIX:
+            self.sock.setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
+        self.close()
+
+    def descriptor(self) -> int | None:
+        """
+        @see: L{ILeg.descriptor}
+        """
+        return self.number
+
+    def crashed(self) -> None:
+        """
+        A handler raised: whoever owns the leg ends what it is part of.
+        """
+        if self.owner is None:
+            self.abort()
+        else:
+            self.owner.crashed()

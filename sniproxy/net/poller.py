@@ -1,0 +1,169 @@
+"""
+What wakes up legs: an edge-triggered epoll of our own, nested in the Twisted reactor.
+
+Strategy: the descriptor of the epoll is the only thing the reactor watches. When it turns readable, L{Poller.doRead} drains it
+in a tight loop; no Twisted transport and no log context exists for each event. Descriptors are registered once, for
+everything, and never changed. A batch of events can name a descriptor that an earlier event of the same batch closed, so
+descriptors are closed after the batch: until then the number cannot come back as somebody else.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol
+
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.logger import Logger
+from zope.interface import implementer
+
+if TYPE_CHECKING:
+    import _socket
+
+IN: Final = 0x001
+OUT: Final = 0x004
+ERR: Final = 0x008
+HUP: Final = 0x010
+RDHUP: Final = 0x2000
+ENDED: Final = ERR | HUP | RDHUP
+"""The far end has said its last, or the connection is broken: no further edge may come."""
+
+_EDGES: Final = IN | OUT | RDHUP | (1 << 31)
+_LEVEL: Final = IN
+
+BATCH: Final = 512
+ROUNDS: Final = 8
+"""How many batches are drained before the reactor has its turn."""
+
+
+class Watched(Protocol):
+    """
+    What the poller tells about edges.
+    """
+
+    @property
+    def handler(self) -> Callable[[int], None]:
+        """
+        Called with the event bits.
+        """
+
+    def crashed(self) -> None:
+        """
+        The handler raised.
+        """
+
+
+@implementer(IReadDescriptor)
+class Poller:
+    """
+    An epoll that is one reader of a reactor. Owns the epoll descriptor, not those it watches, until they are handed to
+    L{close}.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: IReactorFDSet) -> None:
+        self._reactor = reactor
+        self._epoll = select.epoll()
+        self._watched: dict[int, Watched] = {}
+        self._closing: list[_socket.socket] = []
+        self._busy = False
+        reactor.addReader(self)
+
+    def fileno(self) -> int:
+        """
+        The descriptor the reactor watches; -1 when stopped.
+        """
+        return -1 if self._epoll.closed else self._epoll.fileno()
+
+    def logPrefix(self) -> str:
+        """
+        What Twisted calls this reader in its log.
+        """
+        return "sniproxy poller"
+
+    def connectionLost(self, reason: object) -> None:
+        """
+        The reactor has stopped.
+        """
+        self.stop()
+
+    def watch(self, descriptor: int, watched: Watched) -> None:
+        """
+        Tell C{watched.handler} about every edge of a descriptor. What is ready already is an edge.
+        """
+        self._watched[descriptor] = watched
+        self._epoll.register(descriptor, _EDGES)
+
+    def watch_level(self, descriptor: int, watched: Watched) -> None:
+        """
+        Tell C{watched.handler} as long as there is something to read: for listening sockets.
+        """
+        self._watched[descriptor] = watched
+        self._epoll.register(descriptor, _LEVEL)
+
+    def again(self, descriptor: int) -> None:
+        """
+        Tell of what is ready once more, as if it were a new edge.
+        """
+        self._epoll.modify(descriptor, _EDGES)
+
+    def forget(self, descriptor: int) -> None:
+        """
+        Stop watching a descriptor that stays open.
+        """
+        if self._watched.pop(descriptor, None) is not None:
+            self._epoll.unregister(descriptor)
+
+    def close(self, descriptor: int, sock: _socket.socket) -> None:
+        """
+        Stop watching a descriptor and close its socket, at once or after the batch that is being handled.
+        """
+        self._watched.pop(descriptor, None)
+        if self._busy:
+            self._closing.append(sock)
+        else:
+            sock.close()
+
+    def doRead(self) -> None:
+        """
+        Handle what is ready. A handler that raises loses its own connection and nothing else.
+        """
+        poll = self._epoll.poll
+        watched = self._watched.get
+        self._busy = True
+        for _ in range(ROUNDS):
+            events = poll(0, BATCH)
+            if not events:
+                break
+            for descriptor, bits in events:
+                whose = watched(descriptor)
+                if whose is not None:
+                    try:
+                        whose.handler(bits)
+                    except Exception:
+                        self._failed(whose)
+            if self._closing:
+                for sock in self._closing:
+                    sock.close()
+                self._closing.clear()
+        self._busy = False
+
+    def _failed(self, whose: Watched) -> None:
+        self.log.failure("internal error while handling a connection")
+        try:
+            whose.crashed()
+        except Exception:
+            self.log.failure("internal error while ending a connection")
+
+    def stop(self) -> None:
+        """
+        Watch nothing any more.
+        """
+        if not self._epoll.closed:
+            self._reactor.removeReader(self)
+            self._epoll.close()
+            self._watched.clear()
+            for sock in self._closing:
+                sock.close()
+            self._closing.clear()

@@ -1,0 +1,258 @@
+"""
+How bytes get from one leg to the other: the relay that fits any two legs.
+
+Strategy: a relay is two flows. A flow receives into one pending piece and sends it on; it reads again only when the piece is gone,
+so back-pressure needs no high-water mark and a flow holds at most C{buffer_size} bytes. A flow waits either for its source (it
+is hungry) or for its sink (it is stuck); an edge of a leg therefore concerns one flow that is hungry for it and one that is stuck on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Final, Literal
+
+from zope.interface import implementer
+
+from sniproxy.interfaces import ILeg, IRelay
+from sniproxy.net.poller import ENDED, IN
+from sniproxy.net.timers import Holder
+
+READABLE: Final = IN | ENDED
+
+TURN: Final = 64
+"""How many pieces a flow moves before others have their turn."""
+
+Side = Literal["client", "upstream"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """
+    How a relay is to behave.
+
+    @ivar buffer_size: bytes a flow may hold.
+    @ivar half_close: the end of one flow leaves the other going (C{proxy_half_close}).
+    @ivar timeout: seconds without a byte either way after which C{holder} expires (C{proxy_timeout}).
+    """
+
+    buffer_size: int = 16384
+    half_close: bool = False
+    timeout: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """
+    Why a relay ended.
+
+    @ivar side: whose end or failure it was.
+    @ivar error: what broke that leg; None where it ended in good order.
+    """
+
+    side: Side
+    error: OSError | None = None
+
+
+class Flow:
+    """
+    One direction.
+
+    @ivar received: bytes taken from the source.
+    @ivar sent: bytes the sink took; the difference is pending.
+    @ivar stuck: waits for the sink.
+    @ivar ended: the source has ended.
+    @ivar finished: and the sink was told.
+    @ivar switch_at: bytes received after which a relay may move the rest another way.
+    """
+
+    __slots__ = ("ended", "finished", "pending", "pipe", "received", "sent", "side", "sink", "source", "stuck", "switch_at")
+
+    def __init__(self, side: Side, source: Any, sink: Any) -> None:
+        self.side: Side = side
+        self.source = source
+        self.sink = sink
+        self.pending: bytes = b""
+        self.received = 0
+        self.sent = 0
+        self.stuck = False
+        self.ended = False
+        self.finished = False
+        self.switch_at: float = inf
+        self.pipe: Any = None
+
+
+class Relaying:
+    """
+    Two flows at work. Owns the legs' handlers until C{done}; does not close them. Waits under C{holder}'s deadline, which every
+    move puts off.
+    """
+
+    __slots__ = ("_closing", "_done", "_ended", "down", "holder", "now", "options", "up")
+
+    def __init__(
+        self,
+        client: Any,
+        upstream: Any,
+        options: Options,
+        done: Callable[[Result], None],
+        holder: Holder,
+        now: Callable[[], float],
+    ) -> None:
+        self.options = options
+        self.holder = holder
+        self.now = now
+        self.up = Flow("client", client, upstream)
+        self.down = Flow("upstream", upstream, client)
+        self._done = done
+        self._ended = False
+        self._closing: Result | None = None
+
+    def begin(self, quiet: bool = False) -> None:
+        """
+        @param quiet: the upstream is known to have said nothing yet; its first byte will be an edge.
+        """
+        up, down = self.up, self.down
+        up.source.handler = self.client_event
+        up.sink.handler = self.upstream_event
+        for flow in (up, down):
+            flow.pending = flow.source.take_held()
+            flow.received = len(flow.pending)
+        self.pump(self.up)
+        if not self._ended and (down.pending or not quiet):
+            self.pump(self.down)
+
+    def client_event(self, bits: int) -> None:
+        """
+        An edge of the client's leg.
+        """
+        up = self.up
+        if not (up.stuck or up.finished) and (bits & READABLE or not up.source.plain):
+            self.pump(up)
+        if self.down.stuck and not self._ended:
+            self.pump(self.down)
+
+    def upstream_event(self, bits: int) -> None:
+        """
+        An edge of the upstream's leg.
+        """
+        down = self.down
+        if not (down.stuck or down.finished) and (bits & READABLE or not down.source.plain):
+            self.pump(down)
+        if self.up.stuck and not self._ended:
+            self.pump(self.up)
+
+    def pump(self, flow: Flow) -> None:
+        """
+        Move what can be moved now.
+        """
+        side = flow.side
+        other: Side = "upstream" if side == "client" else "client"
+        size = self.options.buffer_size
+        self.holder.due = self.now() + self.options.timeout
+        for _ in range(TURN):
+            data = flow.pending
+            if data:
+                try:
+                    taken = flow.sink.send(data)
+                except OSError as error:
+                    self.end(Result(other, error))
+                    return
+                flow.sent += taken
+                if taken < len(data):
+                    flow.pending = data[taken:]
+                    flow.stuck = True
+                    return
+                flow.pending = b""
+                flow.stuck = False
+            if flow.ended or self._closing is not None:
+                self._flow_ended(flow)
+                return
+            if flow.received >= flow.switch_at:
+                self.switch(flow)
+                return
+            try:
+                got = flow.source.receive(size)
+            except OSError as error:
+                self.broken(flow, error)
+                return
+            if got is None:
+                return
+            if got:
+                flow.received += len(got)
+                flow.pending = got
+            else:
+                flow.ended = True
+        (flow.sink if flow.pending else flow.source).again()
+        flow.stuck = bool(flow.pending)
+
+    def switch(self, flow: Flow) -> None:
+        """
+        The flow has moved C{switch_at} bytes: move the rest another way.
+        """
+        raise NotImplementedError
+
+    def broken(self, flow: Flow, error: OSError) -> None:
+        """
+        A source failed: what it sent before still goes out where it can, then the relay ends.
+        """
+        self.end(Result(flow.side, error))
+
+    def _flow_ended(self, flow: Flow) -> None:
+        other = self.down if flow is self.up else self.up
+        if self._closing is None:
+            if self.options.half_close and not other.ended:
+                flow.finished = True
+                flow.sink.finish()
+                return
+            self._closing = Result(flow.side)
+        if other.stuck:
+            return
+        self.end(self._closing)
+
+    def end(self, result: Result) -> None:
+        """
+        Report, once.
+        """
+        if not self._ended:
+            self._ended = True
+            self._done(result)
+
+    def stop(self) -> None:
+        """
+        Give the legs back without a report.
+        """
+        self._ended = True
+
+
+@implementer(IRelay)
+class PumpRelay:
+    """
+    Carries any two legs.
+    """
+
+    def can_carry(self, client: ILeg, upstream: ILeg) -> bool:
+        """
+        @see: L{IRelay.can_carry}
+        """
+        return True
+
+    def start(
+        self,
+        client: Any,
+        upstream: Any,
+        options: Options,
+        done: Callable[[Result], None],
+        holder: Holder,
+        now: Callable[[], float],
+        quiet: bool = False,
+    ) -> Relaying:
+        """
+        @see: L{IRelay.start}
+        @param holder: whose deadline every move puts off.
+        @param now: the clock of that deadline.
+        """
+        relaying = Relaying(client, upstream, options, done, holder, now)
+        relaying.begin(quiet)
+        return relaying

@@ -1,0 +1,159 @@
+"""
+How the kernel moves bytes that we need not see: the relay between two plain sockets.
+
+Strategy: the first C{FIRST} bytes of a flow go by recv and send, since most flows are short and a pipe costs more than it saves; the rest
+is spliced through a borrowed pipe, which is given back whenever the flow is hungry.
+
+What this relay no longer guarantees once a flow is spliced: nobody sees its bytes, and C{buffer_size} does not bound them (the pipe's
+capacity does).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, Final
+
+from zope.interface import implementer
+
+from sniproxy.interfaces import ILeg, IRelay
+from sniproxy.net.pipes import Pipes
+from sniproxy.net.relay import TURN, Flow, Options, Relaying, Result, Side
+from sniproxy.net.timers import Holder
+
+FIRST: Final = 128 * 1024
+
+_FLAGS: Final = 1 | 2
+"""SPLICE_F_MOVE | SPLICE_F_NONBLOCK"""
+
+
+class Splicing(Relaying):
+    """
+    Flows that end up in the kernel. Borrows a pipe for each that moves.
+    """
+
+    __slots__ = ("_pipes",)
+
+    def __init__(self, pipes: Pipes, *rest: Any) -> None:
+        super().__init__(*rest)
+        self._pipes = pipes
+        self.up.switch_at = self.down.switch_at = FIRST
+
+    def pump(self, flow: Flow) -> None:
+        """
+        @see: L{Relaying.pump}
+        """
+        if flow.pipe is None and flow.received < flow.switch_at:
+            super().pump(flow)
+        elif flow.pending:
+            super().pump(flow)
+        else:
+            self.switch(flow)
+
+    def switch(self, flow: Flow) -> None:
+        """
+        Move what can be moved now, in the kernel.
+        """
+        pipe = flow.pipe
+        if pipe is None:
+            pipe = self._pipes.borrow()
+            if pipe is None:
+                flow.switch_at = flow.received + FIRST
+                super().pump(flow)
+                return
+            flow.pipe = pipe
+            flow.source.sock.setblocking(False)
+            flow.sink.sock.setblocking(False)
+        source = flow.source.number
+        sink = flow.sink.number
+        other: Side = "upstream" if flow.side == "client" else "client"
+        self.holder.due = self.now() + self.options.timeout
+        for _ in range(TURN):
+            if pipe.inside:
+                try:
+                    moved = os.splice(pipe.read, sink, pipe.inside, flags=_FLAGS)
+                except BlockingIOError:
+                    flow.stuck = True
+                    return
+                except OSError as error:
+                    self.end(Result(other, error))
+                    return
+                pipe.inside -= moved
+                flow.sent += moved
+                continue
+            flow.stuck = False
+            if flow.ended or self._closing is not None:
+                self._return_pipe(flow)
+                self._flow_ended(flow)
+                return
+            try:
+                moved = os.splice(source, pipe.write, pipe.capacity, flags=_FLAGS)
+            except BlockingIOError:
+                self._return_pipe(flow)
+                return
+            except OSError as error:
+                self.broken(flow, error)
+                return
+            if moved == 0:
+                flow.ended = True
+            else:
+                if moved == pipe.capacity:
+                    pipe.grow()
+                pipe.inside = moved
+                flow.received += moved
+        flow.stuck = bool(pipe.inside)
+        (flow.sink if pipe.inside else flow.source).again()
+
+    def _return_pipe(self, flow: Flow) -> None:
+        if flow.pipe is not None:
+            self._pipes.give_back(flow.pipe)
+            flow.pipe = None
+
+    def end(self, result: Result) -> None:
+        """
+        @see: L{Relaying.end}
+        """
+        self._return_pipe(self.up)
+        self._return_pipe(self.down)
+        super().end(result)
+
+    def stop(self) -> None:
+        """
+        @see: L{Relaying.stop}
+        """
+        self._return_pipe(self.up)
+        self._return_pipe(self.down)
+        super().stop()
+
+
+@implementer(IRelay)
+class SpliceRelay:
+    """
+    Carries two legs that both answer a descriptor.
+    """
+
+    def __init__(self, pipes: Pipes) -> None:
+        self._pipes = pipes
+
+    def can_carry(self, client: ILeg, upstream: ILeg) -> bool:
+        """
+        @see: L{IRelay.can_carry}
+        """
+        return client.descriptor() is not None and upstream.descriptor() is not None
+
+    def start(
+        self,
+        client: Any,
+        upstream: Any,
+        options: Options,
+        done: Callable[[Result], None],
+        holder: Holder,
+        now: Callable[[], float],
+        quiet: bool = False,
+    ) -> Splicing:
+        """
+        @see: L{sniproxy.net.relay.PumpRelay.start}
+        """
+        relaying = Splicing(self._pipes, client, upstream, options, done, holder, now)
+        relaying.begin(quiet)
+        return relaying

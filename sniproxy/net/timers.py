@@ -1,0 +1,126 @@
+"""
+How waits end: one coarse deadline for each holder, however often it is put off.
+
+Strategy: holders lie in buckets of C{RESOLUTION} seconds, and one delayed call of the clock waits for the earliest bucket.
+Putting a deadline off is one attribute write, C{holder.due = later}: the holder stays in its bucket, and is moved when that
+bucket comes up. So the cost of activity is nothing, and that of a wait one set operation.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from math import inf
+from typing import Final, Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+RESOLUTION: Final = 0.05
+"""Seconds. A deadline fires at most this much late, and never early."""
+
+NEVER: Final = inf
+
+
+class Holder(Protocol):
+    """
+    Whatever may wait.
+
+    @ivar due: when the wait ends, on the clock of L{Deadlines.now}; L{NEVER} where there is none. May be written directly to
+        put off a deadline that is set.
+    @ivar bucket: belongs to L{Deadlines}; begins as 0.
+    """
+
+    due: float
+    bucket: int
+
+    def expired(self) -> None:
+        """
+        The deadline has passed; it is cleared.
+        """
+
+
+class Deadlines:
+    """
+    All deadlines of a process. Caps nothing itself: it holds each holder once at most.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self.now = clock.seconds
+        self._buckets: dict[int, set[Holder]] = {}
+        self._order: list[int] = []
+        self._call: IDelayedCall | None = None
+        self._called_for = 0
+
+    def set(self, holder: Holder, seconds: float) -> None:
+        """
+        End the holder's wait C{seconds} from now, whatever was set before.
+        """
+        holder.due = due = self.now() + seconds
+        wanted = int(due / RESOLUTION) + 1
+        held = holder.bucket
+        if held:
+            if held <= wanted:
+                return
+            self._buckets[held].discard(holder)
+        self._put(holder, wanted)
+
+    def clear(self, holder: Holder) -> None:
+        """
+        The holder waits no more.
+        """
+        holder.due = NEVER
+        if holder.bucket:
+            self._buckets[holder.bucket].discard(holder)
+            holder.bucket = 0
+
+    def _put(self, holder: Holder, number: int) -> None:
+        holder.bucket = number
+        bucket = self._buckets.get(number)
+        if bucket is not None:
+            bucket.add(holder)
+            return
+        self._buckets[number] = {holder}
+        heappush(self._order, number)
+        if self._order[0] == number:
+            self._arm()
+
+    def _arm(self) -> None:
+        first = self._order[0]
+        if self._call is not None:
+            if self._called_for <= first:
+                return
+            self._call.cancel()
+        self._called_for = first
+        self._call = self._clock.callLater(max(0.0, first * RESOLUTION - self.now()), self._tick)
+
+    def _tick(self) -> None:
+        self._call = None
+        now = self.now()
+        ripe = int(now / RESOLUTION + 1e-6)
+        expired: list[Holder] = []
+        while self._order and self._order[0] <= ripe:
+            for holder in self._buckets.pop(heappop(self._order)):
+                holder.bucket = 0
+                if holder.due <= now:
+                    holder.due = NEVER
+                    expired.append(holder)
+                elif holder.due != NEVER:
+                    self._put(holder, max(int(holder.due / RESOLUTION) + 1, ripe + 1))
+        if self._order:
+            self._arm()
+        for holder in expired:
+            if holder.due == NEVER and not holder.bucket:
+                holder.expired()
+
+    def stop(self) -> None:
+        """
+        Forget all holders.
+        """
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+        for bucket in self._buckets.values():
+            for holder in bucket:
+                holder.bucket = 0
+        self._buckets.clear()
+        self._order.clear()

@@ -1,0 +1,387 @@
+"""
+One side of a session that speaks TLS: over a socket of its own, or over any other leg.
+
+Strategy: L{TlsLeg} binds the OpenSSL connection to the socket itself, so that no byte passes through Python twice; L{BioTlsLeg} feeds
+OpenSSL by memory BIOs, for legs that have no socket or hold bytes that OpenSSL must see first. Both are made from a connection that is
+handed in; what it trusts is not this room's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from os import strerror
+from typing import TYPE_CHECKING, Any, Final
+
+from OpenSSL import SSL
+from zope.interface import implementer
+
+from sniproxy.addresses import Address
+from sniproxy.interfaces import ILeg
+from sniproxy.net.legs import Owner, SocketLeg
+
+if TYPE_CHECKING:
+    from sniproxy.interfaces import ILeg as AnyLeg
+
+MOST: Final = 16384
+"""What one TLS record carries at most (RFC 8446 §5.1)."""
+
+
+class TlsFailure(OSError):
+    """
+    TLS broke: an alert, a bad record, a refused handshake.
+
+    @ivar reasons: OpenSSL's error queue, the oldest first: (library, function, reason).
+    """
+
+    def __init__(self, reasons: tuple[tuple[str, str, str], ...]) -> None:
+        super().__init__(reasons[0][2] if reasons else "unknown TLS error")
+        self.reasons = reasons
+
+
+def _failure(error: SSL.Error) -> OSError:
+    """
+    What OpenSSL's complaint is to those who know only legs.
+    """
+    if isinstance(error, SSL.SysCallError):
+        number = error.args[0]
+        if number > 0:
+            return OSError(number, strerror(number))
+        return ConnectionResetError(0, "peer closed connection in SSL handshake")
+    reasons = error.args[0] if error.args else ()
+    return TlsFailure(tuple(tuple(reason) for reason in reasons))
+
+
+class _Tls:
+    """
+    What both TLS legs share: OpenSSL's answers in the words of L{ILeg}.
+
+    @ivar connection: the pyOpenSSL connection, with its state set.
+    @ivar established: the handshake is done.
+    """
+
+    plain = False
+
+    __slots__ = ("_broken", "_end", "_finished", "_peeked", "connection", "established", "raw")
+
+    def __init__(self, raw: Any, connection: SSL.Connection) -> None:
+        self.raw = raw
+        self.connection = connection
+        self.established = False
+        self._broken = False
+        self._finished = False
+        self._end = False
+        self._peeked = b""
+
+    @property
+    def handler(self) -> Callable[[int], None]:
+        """
+        The handler of the leg below.
+        """
+        handler: Callable[[int], None] = self.raw.handler
+        return handler
+
+    @handler.setter
+    def handler(self, handler: Callable[[int], None]) -> None:
+        self.raw.handler = handler
+
+    @property
+    def owner(self) -> Owner | None:
+        """
+        The owner of the leg below.
+        """
+        owner: Owner | None = self.raw.owner
+        return owner
+
+    @owner.setter
+    def owner(self, owner: Owner | None) -> None:
+        self.raw.owner = owner
+
+    @property
+    def peer(self) -> Address:
+        """
+        The far end.
+        """
+        peer: Address = self.raw.peer
+        return peer
+
+    @property
+    def local(self) -> Address:
+        """
+        Our end.
+        """
+        local: Address = self.raw.local
+        return local
+
+    def again(self) -> None:
+        """
+        @see: L{ILeg.again}
+        """
+        self.raw.again()
+
+    def hold(self, data: bytes) -> None:
+        """
+        @see: L{ILeg.hold}
+        """
+        self._peeked += data
+
+    def take_held(self) -> bytes:
+        """
+        @see: L{ILeg.take_held}
+        """
+        held, self._peeked = self._peeked, b""
+        return held
+
+    def descriptor(self) -> int | None:
+        """
+        None: the bytes of the descriptor are not the bytes of this leg.
+        """
+        return None
+
+    def receive(self, limit: int) -> bytes | None:
+        """
+        @see: L{ILeg.receive}
+        """
+        raise NotImplementedError
+
+    def peek(self, limit: int) -> bytes | None:
+        """
+        @see: L{ILeg.peek}
+        """
+        if not self._peeked:
+            data = self.receive(limit)
+            if not data:
+                return data
+            self._peeked = data
+        return self._peeked[:limit]
+
+
+@implementer(ILeg)
+class TlsLeg(_Tls):
+    """
+    TLS over the socket of a L{SocketLeg}, which must hold nothing. Owns the leg.
+    """
+
+    __slots__ = ()
+
+    raw: SocketLeg
+
+    def __init__(self, raw: SocketLeg, connection: SSL.Connection) -> None:
+        """
+        @param connection: bound to C{raw.sock}, accept or connect state set.
+        """
+        super().__init__(raw, connection)
+        raw.sock.setblocking(False)
+
+    def handshake(self) -> bool:
+        """
+        Go on with the handshake.
+
+        @return: whether it is done; else try again at the next edge.
+        @raise OSError: it failed; L{TlsFailure} where TLS itself did.
+        """
+        try:
+            self.connection.do_handshake()
+        except (SSL.WantReadError, SSL.WantWriteError):
+            return False
+        except SSL.Error as error:
+            self._broken = True
+            raise _failure(error) from None
+        self.established = True
+        return True
+
+    def receive(self, limit: int) -> bytes | None:
+        """
+        @see: L{ILeg.receive}
+        """
+        if self._peeked:
+            data, self._peeked = self._peeked[:limit], self._peeked[limit:]
+            return data
+        try:
+            return self.connection.recv(limit)
+        except (SSL.WantReadError, SSL.WantWriteError):
+            return None
+        except SSL.ZeroReturnError:
+            return b""
+        except SSL.Error as error:
+            self._broken = True
+            raise _failure(error) from None
+
+    def send(self, data: bytes | memoryview) -> int:
+        """
+        @see: L{ILeg.send}
+        """
+        try:
+            return self.connection.send(data)
+        except (SSL.WantReadError, SSL.WantWriteError):
+            return 0
+        except SSL.Error as error:
+            self._broken = True
+            raise _failure(error) from None
+
+    def finish(self) -> None:
+        """
+        Send close_notify (RFC 8446 §6.1); the far end may go on.
+        """
+        if self.established and not self._broken and not self._finished:
+            self._finished = True
+            try:
+                self.connection.shutdown()
+            except SSL.Error:
+                self._broken = True
+
+    def close(self) -> None:
+        """
+        @see: L{ILeg.close}
+        """
+        self.finish()
+        self.raw.close()
+
+    def abort(self) -> None:
+        """
+        @see: L{ILeg.abort}
+        """
+        self.raw.abort()
+
+
+@implementer(ILeg)
+class BioTlsLeg(_Tls):
+    """
+    TLS over any leg, by memory BIOs. Owns the leg. Holds at most one record that the leg below would not take; it is owed to
+    C{send}, which counts it as taken when it is with the leg below, so that nothing that counts is lost at a close.
+    """
+
+    __slots__ = ("_outgoing", "_owed")
+
+    def __init__(self, raw: AnyLeg, connection: SSL.Connection) -> None:
+        """
+        @param connection: without a socket, accept or connect state set.
+        """
+        super().__init__(raw, connection)
+        self._outgoing = b""
+        self._owed = 0
+
+    def _flush(self) -> bool:
+        """
+        @return: whether all that OpenSSL wrote is with the leg below.
+        """
+        while True:
+            if not self._outgoing:
+                try:
+                    self._outgoing = self.connection.bio_read(1 << 18)
+                except SSL.WantReadError:
+                    return True
+            sent = self.raw.send(self._outgoing)
+            self._outgoing = self._outgoing[sent:]
+            if self._outgoing:
+                return False
+
+    def _fill(self) -> bool:
+        """
+        @return: whether OpenSSL has something new to read, be it the end.
+        """
+        if self._end:
+            return False
+        data = self.raw.receive(MOST)
+        if data is None:
+            return False
+        if data:
+            self.connection.bio_write(data)
+        else:
+            self._end = True
+            self.connection.bio_shutdown()
+        return True
+
+    def _fail(self, error: SSL.Error) -> OSError:
+        self._broken = True
+        try:
+            self._flush()  # the alert
+        except OSError:
+            pass
+        return _failure(error)
+
+    def handshake(self) -> bool:
+        """
+        @see: L{TlsLeg.handshake}
+        """
+        while True:
+            try:
+                self.connection.do_handshake()
+            except (SSL.WantReadError, SSL.WantWriteError):
+                self._flush()
+                if not self._fill():
+                    if self._end:
+                        self._broken = True
+                        raise ConnectionResetError(0, "peer closed connection in SSL handshake") from None
+                    return False
+            except SSL.Error as error:
+                raise self._fail(error) from None
+            else:
+                self._flush()
+                self.established = True
+                return True
+
+    def receive(self, limit: int) -> bytes | None:
+        """
+        @see: L{ILeg.receive}
+        """
+        if self._peeked:
+            data, self._peeked = self._peeked[:limit], self._peeked[limit:]
+            return data
+        while True:
+            try:
+                return self.connection.recv(limit)
+            except (SSL.WantReadError, SSL.WantWriteError):
+                self._flush()
+                if not self._fill():
+                    return b"" if self._end else None
+            except SSL.ZeroReturnError:
+                return b""
+            except SSL.Error as error:
+                if self._end and isinstance(error, SSL.SysCallError):
+                    return b""
+                raise self._fail(error) from None
+
+    def send(self, data: bytes | memoryview) -> int:
+        """
+        @see: L{ILeg.send}
+        """
+        if not self._flush():
+            return 0
+        if self._owed:
+            taken, self._owed = self._owed, 0
+            return taken
+        try:
+            taken = self.connection.send(data[:MOST])
+        except (SSL.WantReadError, SSL.WantWriteError):
+            return 0
+        except SSL.Error as error:
+            raise self._fail(error) from None
+        if self._flush():
+            return taken
+        self._owed = taken
+        return 0
+
+    def finish(self) -> None:
+        """
+        @see: L{TlsLeg.finish}
+        """
+        if self.established and not self._broken and not self._finished:
+            self._finished = True
+            try:
+                self.connection.shutdown()
+                self._flush()
+            except (SSL.Error, OSError):
+                self._broken = True
+
+    def close(self) -> None:
+        """
+        @see: L{ILeg.close}
+        """
+        self.finish()
+        self.raw.close()
+
+    def abort(self) -> None:
+        """
+        @see: L{ILeg.abort}
+        """
+        self.raw.abort()
