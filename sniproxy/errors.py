@@ -22,7 +22,7 @@ class ConfigError(SniproxyError):
 
     @ivar message: what is wrong, in nginx's words where nginx has them, without C{[emerg]} and without the place.
     @ivar file: the configuration file, or None while it is not known.
-    @ivar line: the line in it, counted from 1, or None while it is not known.
+    @ivar line: the line in it, counted from 1; 0 where there are no lines (the command line); None while not known.
     """
 
     def __init__(self, message: str, file: str | None = None, line: int | None = None) -> None:
@@ -42,6 +42,8 @@ class ConfigError(SniproxyError):
     def __str__(self) -> str:
         if self.file is None:
             return self.message
+        if not self.line:
+            return f"{self.message} in {self.file}"
         return f"{self.message} in {self.file}:{self.line}"
 
 
