@@ -1,0 +1,336 @@
+"""
+From the tree to checked values: every directive in its place, converted by whoever declared it.
+
+Strategy: nothing is raised on the way. Each fault is noted with its file and line and the walk goes on, so that one
+run shows the operator everything; L{configure} raises at the end if anything was noted. Variables are bound last,
+because a template may name a variable that a later block makes.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NoReturn
+
+from sniproxy.config.directives import Directive, Repeat, Scope, declared
+from sniproxy.config.grammar import COMMAND_LINE, Glob, Node, Parser, Read
+from sniproxy.config.known import refusal
+from sniproxy.config.template import Render, Template, Variable, cached, direct, pieces, volatile
+from sniproxy.errors import ConfigError, ConfigErrors
+
+Lookup = Callable[[str], "tuple[str, ...]"]
+
+
+def _no_file(path: str) -> NoReturn:
+    raise FileNotFoundError(2, "No such file or directory", path)
+
+
+def _no_glob(pattern: str) -> Sequence[str]:
+    return ()
+
+
+def _no_lookup(host: str) -> NoReturn:
+    raise OSError(-2, "Name or service not known")
+
+
+class Build:
+    """
+    One configuration while it is made, and afterwards what was made.
+
+    @ivar file: the name of the main configuration file, as errors show it.
+    @ivar prefix: what logs and the like are relative to.
+    @ivar root: the main block.
+    @ivar nodes: the directives of the main block, those of the command line first.
+    @ivar modules: all modules, in order.
+    @ivar shared: what modules keep for this one configuration, by any key of theirs.
+    @ivar read: from a path to bytes; raises OSError.
+    @ivar lookup: from a host name to its numeric addresses, at least one; raises OSError.
+    @ivar errors: what is wrong so far.
+    @ivar warnings: what the operator should know.
+    @ivar finished: whether C{finish} has bound all templates.
+    """
+
+    def __init__(
+        self,
+        modules: Sequence[Any],
+        *,
+        file: str,
+        prefix: str | None = None,
+        read: Read = _no_file,
+        lookup: Lookup = _no_lookup,
+    ) -> None:
+        self.file = file
+        self.prefix = posixpath.dirname(file) if prefix is None else prefix
+        self.read = read
+        self.lookup = lookup
+        self.root = Scope("main", None, None)
+        self.nodes: tuple[Node, ...] = ()
+        self.modules = tuple(modules)
+        self.shared: dict[Hashable, Any] = {}
+        self.errors: list[ConfigError] = []
+        self.warnings: list[ConfigError] = []
+        self.finished = False
+        self.declared = declared(modules)
+        self._templates: list[tuple[Template, Node, str]] = []
+        self._readers: dict[tuple[str, str], Render | None] = {}
+        self._variables: dict[tuple[str, str], Variable] = {}
+        self._prefixes: dict[tuple[str, str], Variable] = {}
+        self._made: set[tuple[str, str]] = set()
+        for module in modules:
+            for variable in module.variables:
+                self._provide(variable)
+
+    def _provide(self, variable: Variable) -> None:
+        known = self._prefixes if variable.prefix else self._variables
+        key = (variable.kind, variable.name.lower())
+        if key in known:
+            self.errors.append(ConfigError(f'the duplicate "{variable.name}" variable'))
+        known[key] = variable
+
+    def error(self, message: str | ConfigError, node: Node | None = None) -> None:
+        """
+        Note what is wrong; a L{ConfigError} that has its place keeps it.
+        """
+        self.errors.append(_placed(message, node))
+
+    def warn(self, message: str | ConfigError, node: Node | None = None) -> None:
+        """
+        Note what is not wrong but should be known.
+        """
+        self.warnings.append(_placed(message, node))
+
+    def path(self, text: str) -> str:
+        """
+        The file a certificate, key or include means: relative to the folder of the main configuration file.
+        """
+        return posixpath.join(posixpath.dirname(self.file), text)
+
+    def prefixed(self, text: str) -> str:
+        """
+        The file a log, pid or temporary path means: relative to the prefix.
+        """
+        return posixpath.join(self.prefix, text)
+
+    def template(self, text: str, node: Node, kind: str = "stream") -> Template:
+        """
+        A text that may have variables. It can be called when C{finish} is through.
+
+        Faults are noted as errors of C{node}: a name that is none now, one that nobody provides at C{finish}.
+        """
+        try:
+            found = pieces(text)
+        except ConfigError as error:
+            self.error(error, node)
+            found = ()
+        template = Template(text, found)
+        if template.constant is None:
+            if self.finished:
+                self._bind(template, node, kind)
+            else:
+                self._templates.append((template, node, kind))
+        return template
+
+    def define(self, variable: Variable, node: Node) -> None:
+        """
+        A variable the configuration makes. What a module provides cannot be made anew; of two makers the last wins.
+        """
+        name = variable.name.lower()
+        key = (variable.kind, name)
+        if not name:
+            self.error('invalid variable name "$"', node)
+        elif key in self._variables and key not in self._made:
+            self.error(f'the duplicate "{name}" variable', node)
+        else:
+            self._made.add(key)
+            self._variables[key] = variable
+
+    def knows(self, name: str, kind: str = "stream") -> bool:
+        """
+        Whether there is such a variable so far.
+        """
+        return self._find(name.lower(), kind) is not None
+
+    def _find(self, name: str, kind: str) -> Variable | None:
+        found = self._variables.get((kind, name))
+        if found is not None:
+            return found
+        # the longest beginning wins, as in nginx
+        for size in range(len(name), 0, -1):
+            found = self._prefixes.get((kind, name[:size]))
+            if found is not None:
+                return found
+        return None
+
+    def _reader(self, name: str, kind: str) -> Render | None:
+        key = (kind, name)
+        if key in self._readers:
+            return self._readers[key]
+        variable = self._find(name, kind)
+        reader: Render | None = None
+        if variable is not None:
+            get = variable.get(name) if variable.prefix else variable.get
+            if not variable.volatile:
+                reader = cached(name, get)
+            elif key in self._made:
+                reader = volatile(name, get)
+            else:
+                reader = direct(get)
+        self._readers[key] = reader
+        return reader
+
+    def _bind(self, template: Template, node: Node, kind: str) -> None:
+        for name in template.bind(lambda name: self._reader(name, kind)):
+            self.error(f'unknown "{name}" variable', node)
+
+    def finish(self) -> None:
+        """
+        Bind the variables of all templates. Templates made later are bound at once.
+        """
+        self.finished = True
+        for template, node, kind in self._templates:
+            self._bind(template, node, kind)
+        self._templates.clear()
+
+    def walk(self, nodes: Sequence[Node], scope: Scope) -> None:
+        """
+        Check the directives of one block and give their values to its scope.
+        """
+        for node in nodes:
+            directive = self._which(node, scope)
+            if directive is not None:
+                self._take(directive, node, scope)
+
+    def _which(self, node: Node, scope: Scope) -> Directive[Any] | None:
+        candidates = self.declared.get(node.name)
+        if candidates is None:
+            reason = refusal(node.name, scope.context)
+            if node.name == "include":
+                # one with one argument never gets here
+                fault = 'directive "include" is not terminated by ";"'
+                if node.block is None:
+                    fault = 'invalid number of arguments in "include" directive'
+                self.error(fault, node)
+            elif reason is not None:
+                self.error(f'"{node.name}" directive is not supported by sniproxy: {reason}', node)
+            else:
+                self.error(f'unknown directive "{node.name}"', node)
+            return None
+        for directive in candidates:
+            if scope.context in directive.contexts or "*" in directive.contexts:
+                break
+        else:
+            self.error(f'"{node.name}" directive is not allowed here', node)
+            return None
+        if (directive.opens is not None or directive.free) and node.block is None:
+            self.error(f'directive "{node.name}" has no opening "{{"', node)
+            return None
+        if directive.opens is None and not directive.free and node.block is not None:
+            self.error(f'directive "{node.name}" is not terminated by ";"', node)
+            return None
+        return directive
+
+    def _take(self, directive: Directive[Any], node: Node, scope: Scope) -> None:
+        least, most = directive.arity
+        sound = least <= len(node.args) <= most
+        if not sound:
+            self.error(f'invalid number of arguments in "{node.name}" directive', node)
+        elif directive.repeat is Repeat.REFUSED and directive in scope.nodes:
+            self.error(f'"{node.name}" directive is duplicate', node)
+            sound = False
+        if sound:
+            scope.nodes.setdefault(directive, []).append(node)
+        value: Any = None
+        if directive.opens is not None:
+            # looked into even when its own line is wrong, for the faults inside
+            assert node.block is not None
+            value = Scope(directive.opens, node, scope)
+            if sound:
+                scope.children.append(value)
+            self.walk(node.block, value)
+        elif sound:
+            if directive.free and not self._flat(node):
+                return
+            try:
+                value = directive.convert(node, self, scope)
+            except ConfigError as error:
+                self.error(error, node)
+                return
+        if not sound:
+            return
+        if directive.repeat is Repeat.LISTED:
+            value = (*scope.values.get(directive, ()), value)
+        scope.values[directive] = value
+
+    def _flat(self, node: Node) -> bool:
+        """
+        Whether a block of data has no blocks inside.
+        """
+        assert node.block is not None
+        inner = [line for line in node.block if line.block is not None]
+        for line in inner:
+            self.error('unexpected "{"', line)
+        return not inner
+
+
+def _placed(message: str | ConfigError, node: Node | None) -> ConfigError:
+    error = message if isinstance(message, ConfigError) else ConfigError(message)
+    return error if node is None else error.at(node.file, node.line)
+
+
+def configure(
+    source: str | bytes,
+    modules: Sequence[Any],
+    *,
+    file: str,
+    prefix: str | None = None,
+    read: Read = _no_file,
+    glob: Glob = _no_glob,
+    lookup: Lookup = _no_lookup,
+    globals_text: str = "",
+) -> Build:
+    """
+    Make a configuration of a text: read it, check it, prepare the modules, bind the variables.
+
+    @param source: the main configuration file; bytes, or text that stands for bytes (UTF-8, surrogateescape).
+    @param modules: L{sniproxy.interfaces.IModule}s, whose C{prepare} is called in this order.
+    @param file: the name of that file; absolute where relative names in it shall mean anything.
+    @param prefix: see L{Build}; the folder of the file where None.
+    @param read: from a path to bytes; raises OSError.
+    @param glob: from a pattern to names.
+    @param lookup: from a host name to numeric addresses; raises OSError.
+    @param globals_text: directives of the main context that come before the file, as nginx's C{-g}.
+    @raise ConfigErrors: all that is wrong, sorted by where it stands.
+    """
+    build = Build(modules, file=file, prefix=prefix, read=read, lookup=lookup)
+    parser = Parser(posixpath.dirname(file), read, glob)
+    build.nodes = parser.parameter(_bytes(globals_text)) + parser.parse(_bytes(source), file)
+    build.errors.extend(parser.errors)
+    build.walk(build.nodes, build.root)
+    if not parser.errors:
+        # a tree that was mended by guessing would only bring complaints about the guesses
+        for module in build.modules:
+            module.prepare(build)
+        build.finish()
+    if build.errors:
+        raise ConfigErrors(_sorted(build.errors, tuple(parser.files)))
+    return build
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
+
+
+def _sorted(errors: Sequence[ConfigError], files: Sequence[str]) -> tuple[ConfigError, ...]:
+    """
+    By file, in the order the files were opened, then by line, each once; what has no place comes last.
+    """
+    rank = {file: number for number, file in enumerate(files)}
+    once = {(error.message, error.file, error.line): error for error in errors}
+
+    def where(error: ConfigError) -> tuple[int, int]:
+        return rank.get(error.file or "", len(rank)), error.line or 0
+
+    return tuple(sorted(once.values(), key=where))
+
+
+__all__ = ["COMMAND_LINE", "Build", "Lookup", "configure"]
