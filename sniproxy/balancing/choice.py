@@ -16,8 +16,8 @@ from zope.interface import implementer
 from sniproxy.balancing.peers import Group, Peer
 from sniproxy.interfaces import IBalancer, IChoice
 
-Clock = Callable[[], float]
-"""Seconds, never going back."""
+Clock = Callable[[Any], float]
+"""Given a subject: now, in seconds, on one clock for all subjects."""
 
 Disabled = Callable[[Any, Peer], None]
 """Told of a subject and the peer that was put aside for its failures."""
@@ -67,7 +67,7 @@ class Choice:
         """
         @return: a peer, which counts as connected until it is released; None: no live upstreams.
         """
-        now = self._clock()
+        now = self._clock(self._subject)
         peer: Peer | None
         if self._single:
             peer = self._first.peers[0]
@@ -105,7 +105,7 @@ class Choice:
             return
         if not failed:
             peer.worked()
-        elif peer.failed(self._clock()):
+        elif peer.failed(self._clock(self._subject)):
             self._disabled(self._subject, peer)
         if self.tries:
             self.tries -= 1

@@ -59,7 +59,7 @@ class ChoiceTests(SynchronousTestCase):
         """
         return First(
             Group.of("back", peers),
-            self.clock.seconds,
+            lambda subject: self.clock.seconds(),
             lambda subject, peer: self.disabled.append((subject, peer.name)),
         )
 
@@ -75,7 +75,7 @@ class ChoiceTests(SynchronousTestCase):
         """
         A choice without a method refuses to guess.
         """
-        choice = Balancer(Group.of("back", [peer(1), peer(2)]), self.clock.seconds).begin(None)
+        choice = Balancer(Group.of("back", [peer(1), peer(2)]), lambda subject: self.clock.seconds()).begin(None)
         self.assertRaises(NotImplementedError, choice.next)
 
     def test_each_peer_once_in_a_session(self) -> None:
@@ -178,7 +178,7 @@ class ChoiceTests(SynchronousTestCase):
         Without a listener failures are still counted.
         """
         a = peer(1)
-        choice = First(Group.of("back", [a, peer(2)]), self.clock.seconds).begin(None)
+        choice = First(Group.of("back", [a, peer(2)]), lambda subject: self.clock.seconds()).begin(None)
         choice.next()
         choice.release(True)
         self.assertEqual(a.fails, 1)

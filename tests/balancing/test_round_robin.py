@@ -48,7 +48,7 @@ class RoundRobinTests(SynchronousTestCase):
         """
         On the test's clock.
         """
-        return RoundRobin(Group.of("back", group), self.clock.seconds)
+        return RoundRobin(Group.of("back", group), lambda subject: self.clock.seconds())
 
     def test_smooth(self) -> None:
         """
