@@ -74,6 +74,7 @@ class ILeg(Interface):
     handler: Callable[[int], None] = Attribute("Called on each edge with the set of epoll's event bits; replaceable.")
     owner: Any = Attribute("An object with C{crashed()}, called when the handler raised; or None.")
     plain: bool = Attribute("Whether readiness to read says all: False where reading may wait for writing (TLS).")
+    held: bytes = Attribute("What was put back or taken early; it is received first.")
     peer: Address = Attribute("L{sniproxy.addresses.Address} of the far end.")
     local: Address = Attribute("L{sniproxy.addresses.Address} of our end.")
 
@@ -117,6 +118,14 @@ class ILeg(Interface):
     def hold(data: bytes) -> None:
         """
         Put bytes back: they are received next, behind what is held already.
+        """
+
+    def fill(limit: int) -> bool:
+        """
+        Take what has arrived and hold it, until C{limit} bytes are held: for those who must see more than the kernel keeps.
+
+        @return: whether more may come; False at the end of the stream.
+        @raise OSError: the connection is broken.
         """
 
     def take_held() -> bytes:

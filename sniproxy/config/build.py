@@ -45,6 +45,7 @@ class Build:
     @ivar shared: what modules keep for this one configuration, by any key of theirs.
     @ivar read: from a path to bytes; raises OSError.
     @ivar lookup: from a host name to its numeric addresses, at least one; raises OSError.
+    @ivar time: wall clock, seconds since the epoch.
     @ivar errors: what is wrong so far.
     @ivar warnings: what the operator should know.
     @ivar finished: whether C{finish} has bound all templates.
@@ -58,7 +59,9 @@ class Build:
         prefix: str | None = None,
         read: Read = _no_file,
         lookup: Lookup = _no_lookup,
+        time: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        self.time = time
         self.file = file
         self.prefix = posixpath.dirname(file) if prefix is None else prefix
         self.read = read
@@ -287,6 +290,8 @@ def configure(
     glob: Glob = _no_glob,
     lookup: Lookup = _no_lookup,
     globals_text: str = "",
+    time: Callable[[], float] = lambda: 0.0,
+    assemble: Sequence[Callable[[Build], None]] = (),
 ) -> Build:
     """
     Make a configuration of a text: read it, check it, prepare the modules, bind the variables.
@@ -298,10 +303,12 @@ def configure(
     @param read: from a path to bytes; raises OSError.
     @param glob: from a pattern to names.
     @param lookup: from a host name to numeric addresses; raises OSError.
+    @param time: wall clock, seconds since the epoch.
+    @param assemble: called after every module has been prepared, to make what needs them all.
     @param globals_text: directives of the main context that come before the file, as nginx's C{-g}.
     @raise ConfigErrors: all that is wrong, sorted by where it stands.
     """
-    build = Build(modules, file=file, prefix=prefix, read=read, lookup=lookup)
+    build = Build(modules, file=file, prefix=prefix, read=read, lookup=lookup, time=time)
     parser = Parser(posixpath.dirname(file), read, glob)
     build.nodes = parser.parameter(_bytes(globals_text)) + parser.parse(_bytes(source), file)
     build.errors.extend(parser.errors)
@@ -310,6 +317,8 @@ def configure(
         # a tree that was mended by guessing would only bring complaints about the guesses
         for module in build.modules:
             module.prepare(build)
+        for put_together in assemble:
+            put_together(build)
         build.finish()
     if build.errors:
         raise ConfigErrors(_sorted(build.errors, tuple(parser.files)))

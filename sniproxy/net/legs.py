@@ -132,6 +132,20 @@ class SocketLeg:
         """
         self.held += data
 
+    def fill(self, limit: int) -> bool:
+        """
+        @see: L{ILeg.fill}
+        """
+        while len(self.held) < limit:
+            try:
+                data = self.sock.recv(limit - len(self.held), MSG_DONTWAIT)
+            except BlockingIOError:
+                return True
+            if not data:
+                return False
+            self.held += data
+        return True
+
     def take_held(self) -> bytes:
         """
         @see: L{ILeg.take_held}

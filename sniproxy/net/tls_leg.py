@@ -61,7 +61,7 @@ class _Tls:
 
     plain = False
 
-    __slots__ = ("_broken", "_end", "_finished", "_peeked", "connection", "established", "raw")
+    __slots__ = ("_broken", "_end", "_finished", "connection", "established", "held", "raw")
 
     def __init__(self, raw: Any, connection: SSL.Connection) -> None:
         self.raw = raw
@@ -70,7 +70,7 @@ class _Tls:
         self._broken = False
         self._finished = False
         self._end = False
-        self._peeked = b""
+        self.held = b""
 
     @property
     def handler(self) -> Callable[[int], None]:
@@ -122,13 +122,30 @@ class _Tls:
         """
         @see: L{ILeg.hold}
         """
-        self._peeked += data
+        self.held += data
+
+    def fill(self, limit: int) -> bool:
+        """
+        @see: L{ILeg.fill}
+        """
+        while len(self.held) < limit:
+            held, self.held = self.held, b""
+            try:
+                data = self.receive(limit - len(held))
+            finally:
+                self.held = held
+            if data is None:
+                return True
+            if not data:
+                return False
+            self.held = held + data
+        return True
 
     def take_held(self) -> bytes:
         """
         @see: L{ILeg.take_held}
         """
-        held, self._peeked = self._peeked, b""
+        held, self.held = self.held, b""
         return held
 
     def descriptor(self) -> int | None:
@@ -147,12 +164,12 @@ class _Tls:
         """
         @see: L{ILeg.peek}
         """
-        if not self._peeked:
+        if not self.held:
             data = self.receive(limit)
             if not data:
                 return data
-            self._peeked = data
-        return self._peeked[:limit]
+            self.held = data
+        return self.held[:limit]
 
 
 @implementer(ILeg)
@@ -193,8 +210,8 @@ class TlsLeg(_Tls):
         """
         @see: L{ILeg.receive}
         """
-        if self._peeked:
-            data, self._peeked = self._peeked[:limit], self._peeked[limit:]
+        if self.held:
+            data, self.held = self.held[:limit], self.held[limit:]
             return data
         try:
             return self.connection.recv(limit)
@@ -324,8 +341,8 @@ class BioTlsLeg(_Tls):
         """
         @see: L{ILeg.receive}
         """
-        if self._peeked:
-            data, self._peeked = self._peeked[:limit], self._peeked[limit:]
+        if self.held:
+            data, self.held = self.held[:limit], self.held[limit:]
             return data
         while True:
             try:

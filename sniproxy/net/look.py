@@ -1,0 +1,67 @@
+"""
+Look, don't eat: what a client's first bytes are, while they stay where they are.
+
+Strategy: the leg is peeked at after each edge, until the reader has a verdict. Where peeking cannot see all, because the kernel's buffer
+fills before the verdict is there (a unix socket takes some 70 small writes, a receive window may be small), the bytes are
+taken after all and held by the leg, which hands them to whoever reads next.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final, Protocol, TypeVar
+
+from sniproxy.interfaces import ILeg
+from sniproxy.net.poller import ENDED
+
+V = TypeVar("V")
+V_co = TypeVar("V_co", covariant=True)
+
+PATIENCE: Final = 16
+"""How often the same bytes are peeked at before they are taken."""
+
+
+class Reader(Protocol[V_co]):
+    """
+    Judges a growing prefix, as L{sniproxy.wire.client_hello.HelloReader} does.
+    """
+
+    def look(self, prefix: bytes) -> V_co | None:
+        """
+        @param prefix: all bytes so far.
+        @return: a verdict, or None for more.
+        """
+
+
+class Gone(Enum):
+    """
+    The client left before there was a verdict.
+    """
+
+    GONE = "gone"
+
+
+GONE: Final = Gone.GONE
+
+
+def look(leg: ILeg, reader: Reader[V], limit: int, bits: int, looks: int) -> V | Gone | None:
+    """
+    Look once.
+
+    @param limit: how many bytes the reader may see.
+    @param bits: the edge that made us look; 0 for none.
+    @param looks: how often the leg was looked at before.
+    @return: the verdict; L{GONE} when none can come any more; None to wait for the next edge.
+    @raise OSError: the connection is broken.
+    """
+    if looks < PATIENCE and not leg.held:
+        data = leg.peek(limit)
+        more = not bits & ENDED and data != b""
+    else:
+        more = leg.fill(limit)
+        data = leg.peek(limit) if leg.held else None
+    if data:
+        verdict = reader.look(data)
+        if verdict is not None:
+            return verdict
+    return None if more else GONE

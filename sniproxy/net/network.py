@@ -1,0 +1,95 @@
+"""
+The one object that the rooms above ask for sockets, waits and relays: the engine of one process.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from OpenSSL import SSL
+
+from sniproxy.addresses import Address
+from sniproxy.interfaces import ILeg, IRelay
+from sniproxy.net.accept import Listener
+from sniproxy.net.connect import ConnectOptions, connect
+from sniproxy.net.legs import SocketLeg
+from sniproxy.net.pipes import Pipes
+from sniproxy.net.poller import Poller
+from sniproxy.net.relay import PumpRelay
+from sniproxy.net.splice import SpliceRelay
+from sniproxy.net.timers import Deadlines
+from sniproxy.net.tls_leg import BioTlsLeg, TlsLeg
+
+
+class Cancellable(Protocol):
+    """
+    Something under way.
+    """
+
+    def cancel(self) -> None:
+        """
+        Give up; nobody is told.
+        """
+
+
+class Network:
+    """
+    Sockets on an epoll of our own, nested in the reactor. Owns the poller and the idle pipes.
+
+    @ivar clock: the reactor, as C{IReactorTime}.
+    @ivar deadlines: every wait of the process.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        """
+        @param reactor: C{IReactorFDSet} and C{IReactorTime}.
+        """
+        self.clock = reactor
+        self.deadlines = Deadlines(reactor)
+        self.poller = Poller(reactor)
+        self._pipes = Pipes()
+        self._relays: tuple[Any, ...] = (SpliceRelay(self._pipes), PumpRelay())
+
+    def listen(
+        self, sock: socket.socket, accepted: Callable[[SocketLeg], None], complain: Callable[[OSError], None]
+    ) -> Listener:
+        """
+        @param sock: bound and listening; lent.
+        @return: not started yet.
+        """
+        return Listener(self.poller, self.clock, sock, accepted, complain)
+
+    def connect(
+        self, address: Address, options: ConnectOptions, done: Callable[[Any, int], None]
+    ) -> Cancellable | None:
+        """
+        @see: L{sniproxy.net.connect.connect}
+        """
+        return connect(self.poller, address, options, done)
+
+    def start_tls(self, leg: Any, make: Callable[[Any], SSL.Connection]) -> TlsLeg | BioTlsLeg:
+        """
+        Speak TLS on a leg from here on.
+
+        @param make: makes the OpenSSL connection on a socket, or on memory BIOs when called with None.
+        """
+        if leg.descriptor() is not None and not leg.held:
+            return TlsLeg(leg, make(leg.sock))
+        return BioTlsLeg(leg, make(None))
+
+    def relay(self, client: ILeg, upstream: ILeg) -> IRelay:
+        """
+        @return: the cheapest relay that can carry these two.
+        """
+        chosen: IRelay = next(relay for relay in self._relays if relay.can_carry(client, upstream))
+        return chosen
+
+    def stop(self) -> None:
+        """
+        Watch nothing, wait for nothing.
+        """
+        self.deadlines.stop()
+        self.poller.stop()
+        self._pipes.close()

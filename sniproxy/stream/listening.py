@@ -1,0 +1,114 @@
+"""
+An address that servers listen on: which server blocks share it, and which of them a name chooses.
+
+Strategy: names are told apart by nginx's precedence (whole name, longest C{*.x}, longest C{x.*}, first regular expression), and the
+choice is made once, from the ClientHello, before any policy of a server has been applied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sniproxy.addresses import Address
+from sniproxy.config.grammar import Node
+from sniproxy.config.hostnames import Hostnames
+
+if TYPE_CHECKING:
+    from sniproxy.stream.server import Server
+
+
+@dataclass(frozen=True, slots=True)
+class ListenOptions:
+    """
+    What a C{listen} directive says of its socket.
+
+    @ivar backlog: None for nginx's default.
+    @ivar keepalive: None to leave it alone, False for off, or (idle, interval, count), each None for the system's.
+    @ivar receive_buffer: SO_RCVBUF in bytes, or None.
+    @ivar send_buffer: SO_SNDBUF in bytes, or None.
+    @ivar fastopen: the length of the TCP Fast Open queue, or None.
+    @ivar deferred: TCP_DEFER_ACCEPT.
+    @ivar bind: a socket of its own, though a wildcard address has the port as well.
+    @ivar given: whether any of these was written down.
+    """
+
+    backlog: int | None = None
+    keepalive: tuple[int | None, int | None, int | None] | bool | None = None
+    receive_buffer: int | None = None
+    send_buffer: int | None = None
+    fastopen: int | None = None
+    deferred: bool = False
+    reuseport: bool = False
+    ipv6only: bool = True
+    bind: bool = False
+    given: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """
+    One address of one C{listen} directive.
+    """
+
+    address: Address
+    ssl: bool
+    default_server: bool
+    options: ListenOptions
+    node: Node
+
+
+@dataclass(eq=False, slots=True)
+class Listening:
+    """
+    One address and the servers on it.
+
+    @ivar address: as it is bound.
+    @ivar text: as logs name it.
+    @ivar ssl: whether its clients speak TLS to us.
+    @ivar servers: in file order.
+    @ivar default: the server of those who name none.
+    @ivar by_name: whether a name may choose another server than the default.
+    """
+
+    address: Address
+    options: ListenOptions
+    ssl: bool
+    default: Server
+    node: Node
+    default_node: Node | None = None
+    servers: list[Server] = field(default_factory=list)
+    by_name: bool = False
+    text: str = ""
+    _names: Hostnames[Any] = field(default_factory=Hostnames)
+    _patterns: list[tuple[Any, Server]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.text = self.address.text
+
+    def add_name(self, name: str, server: Server) -> bool:
+        """
+        @return: whether the name was new on this address and well formed.
+        """
+        return self._names.add(name, server).name == "TAKEN"
+
+    def add_pattern(self, pattern: Any, server: Server) -> None:
+        """
+        @param pattern: C{match(name)} gives captures or None.
+        """
+        self._patterns.append((pattern, server))
+
+    def choose(self, name: str | None) -> tuple[Server, Any]:
+        """
+        @param name: normalised, or None where the client named nobody.
+        @return: the server, and the captures of the expression that chose it, or None.
+        """
+        if name:
+            server = self._names.find(name)
+            if server is not None:
+                return server, None
+            for pattern, server in self._patterns:
+                captures = pattern.match(name)
+                if captures is not None:
+                    return server, captures
+        return self.default, None

@@ -1,0 +1,71 @@
+"""
+One C{server} block of C{stream}, ready to run: its handlers by phase, and what takes its sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sniproxy.config.directives import Scope
+from sniproxy.config.grammar import Node
+from sniproxy.logs.error_log import ErrorLog
+from sniproxy.stream.phases import INTERNAL_SERVER_ERROR, Phase
+from sniproxy.stream.session import Session
+
+Handler = Callable[[Session], Any]
+Content = Callable[[Session], None]
+
+
+class Server:
+    """
+    Built by the modules' C{attach}; not changed afterwards.
+
+    @ivar scope: its block of the configuration.
+    @ivar names: C{server_name}, lower case.
+    @ivar phases: the handlers of each phase, in the order the modules gave them.
+    @ivar content: what takes a session at the end.
+    @ivar error_log: where its sessions complain.
+    @ivar tls: the context its TLS clients meet (L{sniproxy.tls.contexts.ServerContext}); None where it has no certificate.
+    @ivar tcp_nodelay: for both legs.
+    """
+
+    def __init__(self, scope: Scope, names: tuple[str, ...], error_log: ErrorLog, tcp_nodelay: bool) -> None:
+        self.scope = scope
+        self.names = names
+        self.error_log = error_log
+        self.tcp_nodelay = tcp_nodelay
+        self.phases: tuple[list[Handler], ...] = tuple([] for _ in Phase)
+        self.content: Content = no_content
+        self.tls: Any = None
+        self._content_node: Node | None = None
+
+    def handle(self, phase: Phase, handler: Handler) -> None:
+        """
+        Add a handler, behind those the phase has.
+        """
+        self.phases[phase].append(handler)
+
+    def take_content(self, content: Content, node: Node) -> None:
+        """
+        Say what takes the sessions of this server. Of several directives that say so the last one in the file counts, as in nginx.
+
+        @param node: the directive that says so.
+        """
+        if self._content_node is None or node.line >= self._content_node.line:
+            self._content_node = node
+            self.content = content
+
+    @property
+    def has_content(self) -> bool:
+        """
+        Whether anything takes its sessions.
+        """
+        return self._content_node is not None
+
+
+def no_content(session: Session) -> None:
+    """
+    nginx's answer where no handler was configured.
+    """
+    session.finish(INTERNAL_SERVER_ERROR)
