@@ -1,0 +1,47 @@
+"""
+How addresses are read and written.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.addresses import Address, numeric
+
+
+class AddressTests(SynchronousTestCase):
+    """
+    One value for three families.
+    """
+
+    def test_text(self) -> None:
+        """
+        Addresses are written as nginx writes them.
+        """
+        self.assertEqual(Address("inet", "127.0.0.1", 80).text, "127.0.0.1:80")
+        self.assertEqual(Address("inet6", "::1", 80).text, "[::1]:80")
+        self.assertEqual(Address("unix", "/run/a.sock").text, "unix:/run/a.sock")
+
+    def test_sockaddr(self) -> None:
+        """
+        Sockets get a pair for the internet's families and a path for unix.
+        """
+        self.assertEqual(Address("inet", "127.0.0.1", 80).sockaddr, ("127.0.0.1", 80))
+        self.assertEqual(Address("inet6", "::1", 80).sockaddr, ("::1", 80))
+        self.assertEqual(Address("unix", "/run/a.sock").sockaddr, "/run/a.sock")
+
+    def test_numeric(self) -> None:
+        """
+        Numeric hosts become addresses in their shortest form; brackets belong to IPv6 alone.
+        """
+        for host, address in (
+            ("10.0.0.1", Address("inet", "10.0.0.1", 7)),
+            ("2001:DB8:0::1", Address("inet6", "2001:db8::1", 7)),
+            ("[::1]", Address("inet6", "::1", 7)),
+            ("[10.0.0.1]", None),
+            ("example.com", None),
+            ("10.0.0.256", None),
+            ("[::1", None),
+            ("", None),
+        ):
+            self.assertEqual(numeric(host, 7), address, host)
