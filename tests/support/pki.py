@@ -18,7 +18,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import lru_cache
+from functools import cache
 from ipaddress import ip_address
 from typing import Final, Literal, NamedTuple
 
@@ -122,7 +122,7 @@ def write(folder: str | os.PathLike[str], name: str, data: bytes) -> str:
     return path
 
 
-@lru_cache(maxsize=None)
+@cache
 def _rsa(label: str) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 

@@ -1,0 +1,166 @@
+"""
+What are TLS connections made from? One context for each server block and side, built whole from a policy and never
+changed.
+
+Strategy: everything that decides who may come in is in the context. A session is bound to its context twice: OpenSSL
+encrypts tickets with keys of that context alone, and the session id context is a digest of all that the policy says
+and of the I{content} of the files it names. What a reload changed can therefore not be resumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from socket import socket as Socket
+from typing import Final
+
+from OpenSSL import SSL
+
+from sniproxy.tls import native, settings
+from sniproxy.tls.pem import Read
+from sniproxy.tls.policies import ClientPolicy, ServerPolicy
+
+Clock = Callable[[], float]
+"""
+Seconds since the epoch.
+"""
+
+
+class TLSConnection(SSL.Connection):
+    """
+    A pyOpenSSL connection that remembers what was found out about its peer.
+
+    @ivar links: what the verify callback noted, in order; empty after a resumed handshake.
+    @ivar good_until: when a session of this connection stops being good, in seconds since the epoch; None as long as
+        the peer was not judged, or was refused.
+    @ivar offered_until: the same of the session that was offered, if one was.
+    """
+
+    def __init__(self, context: SSL.Context, socket: Socket | None = None) -> None:
+        super().__init__(context, socket)
+        self.links: list[native.Link] = []
+        self.good_until: float | None = None
+        self.offered_until: float | None = None
+
+
+class ServerContext:
+    """
+    What connections of clients are made from. Immutable.
+
+    @ivar policy: what it was built from.
+    @ivar credentials: one for each key type.
+    @ivar digest: 32 bytes that differ wherever the policy or the content of its files differs.
+    @ivar warnings: what the policy asks for and cannot be had, in words for C{[warn]} lines.
+    @ivar clock: the wall clock.
+    @ivar exact: whether OpenSSL's own verify result can be read; without it no session is resumed.
+    """
+
+    __slots__ = ("_context", "clock", "credentials", "digest", "exact", "policy", "warnings")
+
+    def __init__(self, policy: ServerPolicy, read: Read, clock: Clock) -> None:
+        """
+        See L{server_context}.
+        """
+        self.policy: Final = policy
+        self.clock: Final = clock
+        self.exact: Final = not native.missing()
+        files = settings.Files(read)
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        warnings = settings.set_common(context, policy)
+        self.credentials: Final = settings.use_credentials(context, policy, files)
+        settings.set_key_exchange(context, policy, files)
+        warnings += settings.set_sessions(context, policy, self.resumes)
+        if policy.alpn:
+            context.set_alpn_select_callback(partial(settings.select_alpn, tuple(map(settings.wire, policy.alpn))))
+        if policy.verify != "off":
+            settings.set_client_verification(context, policy, files, self.exact)
+        self.digest: Final = files.digest(policy)
+        context.set_session_id(self.digest)
+        self.warnings: Final = tuple(warnings)
+        self._context: Final = context
+
+    @property
+    def resumes(self) -> bool:
+        """
+        Whether clients may resume sessions, as far as safety is concerned.
+        """
+        return self.policy.verify == "off" or (self.exact and self.policy.hook is None)
+
+    def connection(self, socket: Socket | None = None) -> TLSConnection:
+        """
+        @param socket: what the connection reads and writes itself; None for memory (C{bio_read}, C{bio_write}).
+        @return: a connection that waits for a ClientHello.
+        """
+        connection = TLSConnection(self._context, socket)
+        connection.set_accept_state()
+        return connection
+
+
+class ClientContext:
+    """
+    What connections to upstreams are made from. Immutable; the attributes are those of L{ServerContext}.
+    """
+
+    __slots__ = ("_context", "clock", "credentials", "digest", "exact", "policy", "warnings")
+
+    def __init__(self, policy: ClientPolicy, read: Read, clock: Clock) -> None:
+        """
+        See L{client_context}.
+        """
+        self.policy: Final = policy
+        self.clock: Final = clock
+        self.exact: Final = not native.missing()
+        files = settings.Files(read)
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        warnings = settings.set_common(context, policy)
+        self.credentials: Final = settings.use_credentials(context, policy, files)
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # sessions.py keeps them
+        if policy.alpn:
+            context.set_alpn_protos([settings.wire(name) for name in policy.alpn])
+        if policy.verify:
+            settings.set_server_verification(context, policy, files, self.exact)
+        self.digest: Final = files.digest(policy)
+        self.warnings: Final = tuple(warnings)
+        self._context: Final = context
+
+    @property
+    def resumes(self) -> bool:
+        """
+        Whether sessions may be kept and offered again.
+        """
+        return self.policy.session_reuse and self.exact and self.policy.hook is None
+
+    def connection(
+        self, socket: Socket | None = None, server_name: str = "", alpn: Iterable[str] | None = None
+    ) -> TLSConnection:
+        """
+        @param socket: as in L{ServerContext.connection}.
+        @param server_name: sent as SNI where it is not empty; an IP address, which RFC 6066 section 3 forbids there,
+            is not.
+        @param alpn: offered instead of the policy's protocols.
+        @return: a connection that will begin with a ClientHello.
+        """
+        connection = TLSConnection(self._context, socket)
+        connection.set_connect_state()
+        name = server_name.removesuffix(".")
+        if name and not settings.is_address(name):
+            connection.set_tlsext_host_name(settings.wire(name))
+        if alpn is not None:
+            connection.set_alpn_protos([settings.wire(each) for each in alpn])
+        return connection
+
+
+def server_context(policy: ServerPolicy, read: Read, clock: Clock) -> ServerContext:
+    """
+    @param read: reads a file whole, raising L{OSError}; called once for each file.
+    @param clock: wall clock, seconds since the epoch.
+    @raise sniproxy.errors.ConfigError: in nginx's words, without a place.
+    """
+    return ServerContext(policy, read, clock)
+
+
+def client_context(policy: ClientPolicy, read: Read, clock: Clock) -> ClientContext:
+    """
+    As L{server_context}, for the other side.
+    """
+    return ClientContext(policy, read, clock)

@@ -1,0 +1,194 @@
+"""
+What can only be had from pyOpenSSL's private cffi bindings? The whole of it is here, and nothing else touches them.
+
+Strategy: a client certificate is decided I{after} the handshake by C{SSL_get_verify_result}, which a session carries
+from a full handshake to the resumed ones. The verify callback must therefore let the handshake go on I{without
+clearing the error}. pyOpenSSL's own wrapper of Python callbacks clears it, and a certificate refused once would come
+in with its ticket; so the callback here is a bare cffi function, one for the whole process, that notes each link on
+the connection and answers 1.
+
+Where a binding is gone (L{missing}), contexts are built to fail closed: pyOpenSSL's public callback notes the links,
+the decision falls by them, and no session is ever resumed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+from cryptography import x509
+from OpenSSL import SSL, crypto
+
+_lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
+_ffi: Final[Any] = SSL._ffi  # type: ignore[attr-defined]
+
+BINDINGS: Final = (
+    "SSL_CTX_set_verify",
+    "SSL_get_verify_result",
+    "SSL_session_reused",
+    "SSL_get_session",
+    "SSL_get_ex_data_X509_STORE_CTX_idx",
+    "X509_STORE_CTX_get_ex_data",
+    "X509_STORE_CTX_get_error",
+    "X509_STORE_CTX_get_error_depth",
+    "X509_STORE_CTX_get_current_cert",
+    "X509_up_ref",
+    "i2d_SSL_SESSION",
+)
+"""
+What a decision that holds on resumption stands on.
+"""
+ATTRIBUTES: Final = (
+    (SSL.Connection, "_reverse_mapping"),
+    (crypto.X509, "_from_raw_x509_ptr"),
+)
+
+
+def missing(names: tuple[str, ...] = BINDINGS) -> tuple[str, ...]:
+    """
+    @return: those of C{names}, and of the attributes of pyOpenSSL's classes that we need, which this pyOpenSSL lacks.
+    """
+    return tuple(name for name in names if not hasattr(_lib, name)) + tuple(
+        name for owner, name in ATTRIBUTES if not hasattr(owner, name)
+    )
+
+
+class Link:
+    """
+    What OpenSSL said about one certificate of a chain.
+
+    @ivar depth: 0 for the leaf.
+    @ivar error: OpenSSL's number (C{X509_V_ERR_…}); 0 where it found nothing wrong.
+    """
+
+    __slots__ = ("_x509", "depth", "error")
+
+    def __init__(self, depth: int, error: int, certificate: crypto.X509) -> None:
+        self.depth = depth
+        self.error = error
+        self._x509 = certificate
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        """
+        The certificate itself.
+
+        @raise ValueError: C{cryptography} cannot read it.
+        """
+        return self._x509.to_cryptography()
+
+    @property
+    def subject(self) -> str:
+        """
+        Its subject, in the order and the escapes of RFC 4514.
+        """
+        return self.certificate.subject.rfc4514_string()
+
+    def __repr__(self) -> str:
+        return f"<Link {self.depth} error {self.error}>"
+
+
+class NotesLinks(Protocol):
+    """
+    A connection that keeps what the verify callback notes.
+
+    @ivar links: from the first noted to the last; a certificate may come several times.
+    """
+
+    links: list[Link]
+
+
+def _note(ok: int, store_context: Any) -> int:
+    """
+    OpenSSL calls this once a link, and again for each error. 1 goes on with the error standing, 0 ends the handshake.
+    """
+    try:
+        ssl = _lib.X509_STORE_CTX_get_ex_data(store_context, _lib.SSL_get_ex_data_X509_STORE_CTX_idx())
+        connection: NotesLinks = SSL.Connection._reverse_mapping[ssl]
+        pointer = _lib.X509_STORE_CTX_get_current_cert(store_context)
+        _lib.X509_up_ref(pointer)
+        certificate = crypto.X509._from_raw_x509_ptr(pointer)
+        error = 0 if ok else _lib.X509_STORE_CTX_get_error(store_context)
+        connection.links.append(Link(_lib.X509_STORE_CTX_get_error_depth(store_context), error, certificate))
+    except (
+        Exception
+    ):  # a callback called from C must not raise; what cannot be noted cannot be judged, so it is refused
+        return 0
+    return 1
+
+
+_noting: Final = _ffi.callback("int (*)(int, X509_STORE_CTX *)", _note, error=0)
+"""
+Held for the life of the process: contexts keep only its address.
+"""
+
+
+def note_links(context: SSL.Context, mode: int) -> None:
+    """
+    Let handshakes of C{context} finish whatever the peer's certificate is, noting each link on the connection's
+    C{links}.
+
+    @param mode: C{SSL.VERIFY_…} flags.
+    """
+    _lib.SSL_CTX_set_verify(context._context, mode, _noting)
+
+
+def verify_result(connection: SSL.Connection) -> int:
+    """
+    @return: the last error of the chain's verification, from the session where it was resumed; 0 for none.
+    """
+    return int(_lib.SSL_get_verify_result(connection._ssl))
+
+
+def session_reused(connection: SSL.Connection) -> bool:
+    """
+    Whether the handshake resumed a session. Without the binding nothing is resumed.
+    """
+    if not hasattr(_lib, "SSL_session_reused"):
+        return False
+    return bool(_lib.SSL_session_reused(connection._ssl))
+
+
+def session_der(connection: SSL.Connection) -> bytes:
+    """
+    @return: the connection's session as C{i2d_SSL_SESSION} writes it; empty where there is none.
+    """
+    session = _lib.SSL_get_session(connection._ssl)
+    length = 0 if session == _ffi.NULL else _lib.i2d_SSL_SESSION(session, _ffi.NULL)
+    if length <= 0:
+        return b""
+    buffer = _ffi.new("unsigned char[]", length)
+    _lib.i2d_SSL_SESSION(session, _ffi.new("unsigned char **", buffer))
+    return bytes(_ffi.buffer(buffer, length))
+
+
+def error_text(code: int) -> str:
+    """
+    @return: OpenSSL's words for a verification error, C{"certificate has expired"}.
+    """
+    return str(_ffi.string(_lib.X509_verify_cert_error_string(code)).decode("ascii"))
+
+
+def set_groups(context: SSL.Context, groups: str) -> bool:
+    """
+    @param groups: names joined by colons, in order of preference.
+    @return: whether OpenSSL knows them all.
+    @raise AttributeError: the binding is gone.
+    """
+    taken: bool = _lib.SSL_CTX_set1_curves_list(context._context, groups.encode("utf-8", "surrogateescape")) == 1
+    _lib.ERR_clear_error()
+    return taken
+
+
+def set_dh_parameters(context: SSL.Context, pem: bytes) -> bool:
+    """
+    @param pem: a PEM file with DH parameters.
+    @return: whether there were any that OpenSSL takes.
+    @raise AttributeError: a binding is gone.
+    """
+    bio = _ffi.gc(_lib.BIO_new_mem_buf(pem, len(pem)), _lib.BIO_free)
+    parameters = _lib.PEM_read_bio_DHparams(bio, _ffi.NULL, _ffi.NULL, _ffi.NULL)
+    taken = False
+    if parameters != _ffi.NULL:
+        taken = bool(_lib.SSL_CTX_set_tmp_dh(context._context, _ffi.gc(parameters, _lib.DH_free)) == 1)
+    _lib.ERR_clear_error()
+    return taken
