@@ -12,7 +12,7 @@ import posixpath
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NoReturn
 
-from sniproxy.config.directives import Directive, Repeat, Scope, declared
+from sniproxy.config.directives import Directive, Repeat, Scope, allowed, clashes, declared
 from sniproxy.config.grammar import COMMAND_LINE, Glob, Node, Parser, Read
 from sniproxy.config.known import refusal
 from sniproxy.config.template import Render, Template, Variable, cached, direct, pieces, volatile
@@ -79,6 +79,8 @@ class Build:
         self._variables: dict[tuple[str, str], Variable] = {}
         self._prefixes: dict[tuple[str, str], Variable] = {}
         self._made: set[tuple[str, str]] = set()
+        for name in clashes(self.declared):
+            self.error(f'two modules declare the "{name}" directive for one context')
         for module in modules:
             for variable in module.variables:
                 self._provide(variable)
@@ -204,25 +206,20 @@ class Build:
                 self._take(directive, node, scope)
 
     def _which(self, node: Node, scope: Scope) -> Directive[Any] | None:
-        candidates = self.declared.get(node.name)
-        if candidates is None:
-            reason = refusal(node.name, scope.context)
+        candidates = self.declared.get(node.name, ())
+        directive = allowed(candidates, scope.context)
+        if directive is None:
+            room = scope.context.split(".")[0]
             if node.name == "include":
-                # one with one argument never gets here
-                fault = 'directive "include" is not terminated by ";"'
-                if node.block is None:
-                    fault = 'invalid number of arguments in "include" directive'
-                self.error(fault, node)
-            elif reason is not None:
-                self.error(f'"{node.name}" directive is not supported by sniproxy: {reason}', node)
+                # one that is as it should be was replaced by what it includes
+                fault = 'invalid number of arguments in "include" directive'
+                if node.block is not None:
+                    fault = 'directive "include" is not terminated by ";"'
+            elif any(context.split(".")[0] == room for each in candidates for context in each.contexts):
+                fault = f'"{node.name}" directive is not allowed here'
             else:
-                self.error(f'unknown directive "{node.name}"', node)
-            return None
-        for directive in candidates:
-            if scope.context in directive.contexts or "*" in directive.contexts:
-                break
-        else:
-            self.error(f'"{node.name}" directive is not allowed here', node)
+                fault = refusal(node.name, room, declared=bool(candidates))
+            self.error(fault, node)
             return None
         if (directive.opens is not None or directive.free) and node.block is None:
             self.error(f'directive "{node.name}" has no opening "{{"', node)

@@ -9,7 +9,7 @@ its default at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
@@ -139,3 +139,30 @@ def declared(modules: Sequence[Any]) -> dict[str, list[Directive[Any]]]:
         for directive in module.directives:
             found.setdefault(directive.name, []).append(directive)
     return found
+
+
+def allowed(candidates: Sequence[Directive[Any]], context: str) -> Directive[Any] | None:
+    """
+    The directive that may stand in a context; one with a meaning before one that is ignored.
+    """
+    found: Directive[Any] | None = None
+    for directive in candidates:
+        if context in directive.contexts or "*" in directive.contexts:
+            if directive.ignored is None:
+                return directive
+            found = found or directive
+    return found
+
+
+def clashes(directives: Mapping[str, Sequence[Directive[Any]]]) -> Iterator[str]:
+    """
+    The names that two modules give a meaning in one context: which of them would be right?
+    """
+    for name, candidates in directives.items():
+        seen: set[str] = set()
+        for directive in candidates:
+            if directive.ignored is None:
+                if not seen.isdisjoint(directive.contexts):
+                    yield name
+                    break
+                seen.update(directive.contexts)
