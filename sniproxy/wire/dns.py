@@ -2,9 +2,9 @@
 What is said to name servers and what they answer (RFC 1035): one question out, its addresses, alias or refusal back.
 
 Strategy: of an answer only what belongs to the question is kept: records are looked up from the question's own name
-along its aliases, so that nothing else a server adds can be believed. Names stay in their wire form in lower case, which
-compares exactly even where a label holds a dot. Pointers lead backwards only, few times; records beyond L{MAX_RECORDS}
-are not read: what an answer costs is bounded whatever it holds.
+along its aliases, so that nothing else a server adds can be believed. Names stay in their wire form in lower case,
+which compares exactly even where a label holds a dot. Pointers lead backwards only, few times; records beyond
+L{MAX_RECORDS} are not read: what an answer costs is bounded whatever it holds.
 """
 
 from __future__ import annotations

@@ -1,0 +1,387 @@
+"""
+Tests for L{sniproxy.stream.upstream}.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.plugin import IPlugin
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from sniproxy.addresses import Address
+from sniproxy.balancing.peers import Peer
+from sniproxy.balancing.round_robin import RoundRobin
+from sniproxy.config.build import Build, configure
+from sniproxy.config.directives import Directive, Inherit, Scope
+from sniproxy.config.grammar import Node
+from sniproxy.config.values import block
+from sniproxy.errors import ConfigErrors
+from sniproxy.interfaces import IBalancer, IModule
+from sniproxy.levels import WARN
+from sniproxy.stream.upstream import (
+    VARIABLES,
+    Upstream,
+    UpstreamState,
+    balance_with,
+    groups,
+    implicit,
+    literal,
+    upstream,
+)
+
+NODE = Node("proxy_pass", ("x",), (False, False), None, "edge.conf", 9)
+
+NAMES = {"two.example": ("192.0.2.1", "2001:db8::1"), "odd.example": ("not numeric",)}
+
+
+def lookup(host: str) -> tuple[str, ...]:
+    """
+    The names of this test.
+    """
+    if host not in NAMES:
+        raise OSError("Name or service not known")
+    return NAMES[host]
+
+
+class Last(RoundRobin):
+    """
+    Another way of balancing.
+    """
+
+
+def last(node: Node, build: Build, scope: Scope) -> bool:
+    """
+    What the converter of a balancing directive does.
+    """
+    balance_with(build, scope, Last, node)
+    return True
+
+
+class Around:
+    """
+    The C{stream} block, and a directive that chooses a way of balancing.
+    """
+
+    name = "around"
+    directives = (
+        Directive("stream", ("main",), (0, 0), block, None, opens="stream"),
+        Directive("last", ("stream.upstream",), (0, 0), last, False, inherit=Inherit.NEVER),
+        Directive("last_again", ("stream.upstream",), (0, 0), last, False, inherit=Inherit.NEVER),
+    )
+    variables = ()
+
+    def prepare(self, build: Build) -> None:
+        """
+        Nothing.
+        """
+
+
+def build(text: str) -> Build:
+    """
+    A configuration with this inside its stream block.
+    """
+    return configure("stream {\n" + text + "\n}", [Around(), upstream], file="edge.conf", lookup=lookup)
+
+
+class FakeSession:
+    """
+    What the module asks of a session.
+    """
+
+    def __init__(self) -> None:
+        self.time = 0.0
+        self.clock = SimpleNamespace(now=lambda: self.time)
+        self.lines: list[tuple[int, str]] = []
+        self.upstream_states: list[UpstreamState] = []
+
+    def log(self, level: int, message: str) -> None:
+        """
+        Keep a line.
+        """
+        self.lines.append((level, message))
+
+
+class Case(SynchronousTestCase):
+    """
+    What tests of this module share.
+    """
+
+    def complaints(self, text: str) -> list[str]:
+        """
+        What is wrong with a configuration.
+        """
+        return [str(error) for error in self.assertRaises(ConfigErrors, build, text).errors]
+
+    def peers(self, group: Upstream) -> list[tuple[str, str]]:
+        """
+        Address and server text of each peer of a group.
+        """
+        return [(peer.name, peer.server) for peer in group.group.peers]
+
+
+class GroupsTests(Case):
+    """
+    Groups that are written down.
+    """
+
+    def test_interfaces(self) -> None:
+        """
+        The module is a plugin, and groups have balancers.
+        """
+        self.assertTrue(verifyObject(IModule, upstream))
+        self.assertTrue(IPlugin.providedBy(upstream))
+        self.assertTrue(verifyObject(IBalancer, literal([Address("unix", "/s")]).balancer()))
+        self.assertIsNone(upstream.attach(None, None))  # type: ignore[func-returns-value, arg-type]
+
+    def test_defaults(self) -> None:
+        """
+        A server without parameters has nginx's defaults.
+        """
+        found = groups(build("upstream Back { server 192.0.2.1:443; }"))
+        (peer,) = found["back"].group.peers
+        self.assertEqual(found["back"].name, "Back")
+        self.assertEqual(peer.address, Address("inet", "192.0.2.1", 443))
+        self.assertEqual(
+            (peer.weight, peer.max_conns, peer.max_fails, peer.fail_timeout, peer.backup, peer.down),
+            (1, 0, 1, 10.0, False, False),
+        )
+
+    def test_parameters(self) -> None:
+        """
+        Each parameter of a server reaches its peers.
+        """
+        text = "server [::1]:1 weight=5 max_conns=7 max_fails=0 fail_timeout=1m; server unix:/s backup down;"
+        group = groups(build(f"upstream b {{ {text} }}"))["b"].group
+        (peer,) = group.peers
+        self.assertEqual((peer.name, peer.weight, peer.max_conns), ("[::1]:1", 5, 7))
+        self.assertEqual((peer.max_fails, peer.fail_timeout), (0, 60.0))
+        assert group.backup is not None
+        (peer,) = group.backup.peers
+        self.assertEqual((peer.address, peer.backup, peer.down), (Address("unix", "/s"), True, True))
+
+    def test_each_address_is_a_peer(self) -> None:
+        """
+        A name is looked up at start-up, and each of its addresses is a peer with the server's weight.
+        """
+        group = groups(build("upstream b { server two.example:8 weight=3; }"))["b"]
+        self.assertEqual(self.peers(group), [("192.0.2.1:8", "two.example:8"), ("[2001:db8::1]:8", "two.example:8")])
+        self.assertEqual([peer.weight for peer in group.group.peers], [3, 3])
+
+    def test_made_once(self) -> None:
+        """
+        All who ask for the groups of one configuration get the same ones, and those of another get others.
+        """
+        text = "upstream b { server 192.0.2.1:1; }"
+        one, other = build(text), build(text)
+        self.assertIs(groups(one)["b"], groups(one)["b"])
+        self.assertIsNot(groups(one)["b"], groups(other)["b"])
+
+    def test_wrong_parameters(self) -> None:
+        """
+        A parameter nginx does not know, or a value it does not take, is refused in its words and with its line.
+        """
+        for word in (
+            "weight=0",
+            "weight=-1",
+            "weight=x",
+            "weight=",
+            "weight",
+            "max_conns=x",
+            "max_fails=x",
+            "fail_timeout=x",
+            "fail_timeout=5ms",
+            "backup=1",
+            "bogus",
+            "bogus=1",
+            "resolve=1",
+            "service",
+        ):
+            self.assertEqual(
+                self.complaints(f"upstream b {{\nserver 192.0.2.1:1 {word}; }}"),
+                [f'invalid parameter "{word}" in edge.conf:3'],
+            )
+
+    def test_parameters_not_carried(self) -> None:
+        """
+        What nginx has and we do not is refused by its name, with the reason.
+        """
+        for word, name in (("resolve", "resolve"), ("service=http", "service"), ("slow_start=5s", "slow_start")):
+            (complaint,) = self.complaints(f"upstream b {{ server 192.0.2.1:1 {word}; }}")
+            self.assertTrue(complaint.startswith(f'"{name}" parameter is not supported by sniproxy: '), complaint)
+
+    def test_wrong_addresses(self) -> None:
+        """
+        Addresses that mean nothing, have no port or cannot be looked up are refused in nginx's words.
+        """
+        for address, complaint in (
+            ("192.0.2.1", "no port"),
+            ("nowhere.example:1", "host not found"),
+            ("192.0.2.1:0", "invalid port"),
+        ):
+            self.assertEqual(
+                self.complaints(f"upstream b {{\nserver {address}; }}"),
+                [f'{complaint} in upstream "{address}" in edge.conf:3'],
+            )
+
+    def test_wrong_groups(self) -> None:
+        """
+        Empty groups, groups of backups alone, and two groups of one name in any case are refused.
+        """
+        self.assertEqual(self.complaints("upstream b { }"), ["no servers are inside upstream in edge.conf:2"])
+        self.assertEqual(
+            self.complaints("upstream b { server 192.0.2.1:1 backup; }"), ['no servers in upstream "b" in edge.conf:2']
+        )
+        self.assertEqual(
+            self.complaints("upstream b { server 192.0.2.1:1; }\nupstream B { server 192.0.2.1:1; }"),
+            ['duplicate upstream "B" in edge.conf:3'],
+        )
+
+    def test_zone(self) -> None:
+        """
+        A zone is accepted, and its faults are told as nginx tells them.
+        """
+        build("upstream b { zone b; server 192.0.2.1:1; } upstream c { zone b 64k; server 192.0.2.1:1; }")
+        for zone, complaint in (
+            ('"" 64k', 'invalid zone name ""'),
+            ("b x", 'invalid zone size "x"'),
+            ("b 32767", 'zone "b" is too small'),
+        ):
+            self.assertEqual(
+                self.complaints(f"upstream b {{ zone {zone}; server 192.0.2.1:1; }}"), [f"{complaint} in edge.conf:2"]
+            )
+
+    def test_another_method(self) -> None:
+        """
+        A directive inside the block chooses how it is balanced; a second one is a warning, and counts.
+        """
+        found = build("upstream b { last; last_again; server 192.0.2.1:1; } upstream c { server 192.0.2.1:1; }")
+        self.assertIs(type(groups(found)["b"].balancer()), Last)
+        self.assertIs(type(groups(found)["c"].balancer()), RoundRobin)
+        self.assertEqual([str(one) for one in found.warnings], ["load balancing method redefined in edge.conf:2"])
+
+
+class UnwrittenTests(Case):
+    """
+    Groups that nobody wrote down.
+    """
+
+    def test_host_and_port(self) -> None:
+        """
+        The group of a name has each of its addresses.
+        """
+        group = implicit(build(""), "two.example", 22, NODE)
+        self.assertEqual(
+            self.peers(group), [("192.0.2.1:22", "two.example:22"), ("[2001:db8::1]:22", "two.example:22")]
+        )
+        self.assertEqual(group.name, "two.example")
+
+    def test_numeric(self) -> None:
+        """
+        A numeric host is looked up nowhere, brackets or not.
+        """
+        for host, name in (("192.0.2.9", "192.0.2.9:1"), ("[::1]", "[::1]:1"), ("::1", "[::1]:1")):
+            self.assertEqual([peer.name for peer in implicit(build(""), host, 1, NODE).group.peers], [name])
+
+    def test_made_once(self) -> None:
+        """
+        One host and port is one group, with one memory of failures.
+        """
+        made = build("")
+        one = implicit(made, "two.example", 22, NODE)
+        self.assertIs(implicit(made, "Two.example", 22, NODE), one)
+        self.assertIsNot(implicit(made, "two.example", 23, NODE), one)
+
+    def test_faults(self) -> None:
+        """
+        What is wrong is told once, with the place of the directive, and the group is empty.
+        """
+        for host, port, complaint in (
+            ("nowhere.example", 1, 'host not found in upstream "nowhere.example"'),
+            ("odd.example", 1, 'host not found in upstream "odd.example"'),
+            ("two.example", None, 'no port in upstream "two.example"'),
+            ("Back", 1, 'upstream "Back" may not have port 1'),
+        ):
+            made = build("upstream back { server 192.0.2.1:1; }")
+            for _ in range(2):
+                self.assertEqual(implicit(made, host, port, NODE).group.peers, ())
+            self.assertEqual([str(error) for error in made.errors], [f"{complaint} in edge.conf:9"])
+
+    def test_literal(self) -> None:
+        """
+        Addresses found at run time are a group under the host's name, or the first address.
+        """
+        addresses = [Address("inet", "192.0.2.1", 1), Address("unix", "/s")]
+        self.assertEqual(literal(addresses).name, "192.0.2.1:1")
+        group = literal(addresses, "a.example")
+        self.assertEqual((group.name, [peer.address for peer in group.group.peers]), ("a.example", addresses))
+
+
+class SessionTests(Case):
+    """
+    Groups and variables in use.
+    """
+
+    def setUp(self) -> None:
+        self.session: Any = FakeSession()
+
+    def test_failures_are_logged_in_the_session(self) -> None:
+        """
+        A peer that is put aside is a warning in the log of the session, and comes back by the session's clock.
+        """
+        group = Upstream("b", [Peer(Address("inet", "192.0.2.1", 1)), Peer(Address("inet", "192.0.2.1", 2))])
+        choice = group.begin(self.session)
+        self.assertEqual(choice.next(), group.group.peers[0])
+        choice.release(True)
+        self.assertEqual(self.session.lines, [(WARN, "upstream server temporarily disabled")])
+        self.assertNotIn(group.group.peers[0], [group.begin(self.session).next() for _ in range(3)])
+        self.session.time = 10.5
+        self.assertIn(group.group.peers[0], [group.begin(self.session).next() for _ in range(3)])
+
+    def values(self) -> dict[str, str | None]:
+        """
+        All variables.
+        """
+        return {variable.name: variable.get(self.session) for variable in VARIABLES}
+
+    def test_nothing_tried(self) -> None:
+        """
+        Before anything is tried there are no values.
+        """
+        self.assertEqual(set(self.values().values()), {None})
+        self.assertEqual(len(self.values()), 6)
+
+    def test_lists_over_tries(self) -> None:
+        """
+        Each try is one entry, with a dash for what never happened.
+        """
+        self.session.upstream_states += [
+            UpstreamState("192.0.2.1:1", session_time=0.0009),
+            UpstreamState("unix:/s", 0.001, 1.5, 1234.5678, 10, 20),
+        ]
+        self.assertEqual(
+            self.values(),
+            {
+                "upstream_addr": "192.0.2.1:1, unix:/s",
+                "upstream_bytes_received": "0, 20",
+                "upstream_bytes_sent": "0, 10",
+                "upstream_connect_time": "-, 0.001",
+                "upstream_first_byte_time": "-, 1.500",
+                "upstream_session_time": "0.001, 1234.568",
+            },
+        )
+
+    def test_clock_that_went_back(self) -> None:
+        """
+        There are no negative times.
+        """
+        self.session.upstream_states.append(UpstreamState("x", connect_time=-0.5))
+        self.assertEqual(self.values()["upstream_connect_time"], "0.000")
+
+    def test_never_cached(self) -> None:
+        """
+        The values change while a session goes on, so none is kept.
+        """
+        self.assertTrue(all(variable.volatile for variable in VARIABLES))
