@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from sniproxy.config.build import Build
-from sniproxy.config.directives import Directive, Inherit, Scope
+from sniproxy.config.directives import Inherit, Scope
 from sniproxy.config.grammar import Node
 from sniproxy.config.lexer import LIMIT, Lexer
 
@@ -70,10 +70,9 @@ def _remark(text: str) -> str:
 
 
 def _scope(build: Build, scope: Scope, nodes: tuple[Node, ...], indent: str) -> Iterator[str]:
-    for directive, found in _inherited(build, scope):
-        for node in found:
-            place = _remark(f"{node.file}:{node.line}" if node.line else node.file)
-            yield from _free(node, indent, f" # inherited from {place}")
+    for node in _inherited(build, scope):
+        place = _remark(f"{node.file}:{node.line}" if node.line else node.file)
+        yield from _free(node, indent, f" # inherited from {place}")
     scopes = {id(child.node): child for child in scope.children}
     for node in nodes:
         child = scopes.get(id(node))
@@ -99,7 +98,7 @@ def _free(node: Node, indent: str, remark: str = "") -> Iterator[str]:
     yield f"{indent}}}"
 
 
-def _inherited(build: Build, scope: Scope) -> Iterator[tuple[Directive[Any], list[Node]]]:
+def _inherited(build: Build, scope: Scope) -> Iterator[Node]:
     """
     What the blocks around set, and this one would see, and no block inside of it can see instead.
     """
@@ -115,4 +114,4 @@ def _inherited(build: Build, scope: Scope) -> Iterator[tuple[Directive[Any], lis
             while above is not None and directive not in above.nodes:
                 above = above.parent
             if above is not None:
-                yield directive, above.nodes[directive]
+                yield from above.nodes[directive]
