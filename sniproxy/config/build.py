@@ -9,14 +9,17 @@ because a template may name a variable that a later block makes.
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from sniproxy.config.directives import Directive, Repeat, Scope, allowed, clashes, declared
 from sniproxy.config.grammar import COMMAND_LINE, Glob, Node, Parser, Read
 from sniproxy.config.known import refusal
 from sniproxy.config.template import Render, Template, Variable, cached, direct, pieces, volatile
 from sniproxy.errors import ConfigError, ConfigErrors
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 Lookup = Callable[[str], "tuple[str, ...]"]
 
@@ -322,6 +325,14 @@ def configure(
     return build
 
 
+def _one_line(error: ConfigError) -> ConfigError:
+    """
+    The same error without the control characters that a quoted word may have brought into it.
+    """
+    message = _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02X}", error.message)
+    return ConfigError(message, error.file, error.line)
+
+
 def _bytes(text: str | bytes) -> bytes:
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
 
@@ -331,7 +342,7 @@ def _sorted(errors: Sequence[ConfigError], files: Sequence[str]) -> tuple[Config
     By file, in the order the files were opened, then by line, each once; what has no place comes last.
     """
     rank = {file: number for number, file in enumerate(files)}
-    once = {(error.message, error.file, error.line): error for error in errors}
+    once = {(error.message, error.file, error.line): _one_line(error) for error in errors}
 
     def where(error: ConfigError) -> tuple[int, int]:
         return rank.get(error.file or "", len(rank)), error.line or 0

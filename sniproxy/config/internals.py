@@ -63,6 +63,7 @@ _HASHES: Final = tuple(
 DIRECTIVES: Final[tuple[Directive[Any], ...]] = (
     EVENTS,
     _setting("worker_connections", ("events",), values.number, "the limit of open files is the limit"),
+    _setting("epoll_events", ("events",), values.number, _EVENTS),
     _setting("use", ("events",), values.text, _EVENTS),
     _setting("multi_accept", ("events",), values.flag, "all waiting connections are accepted at once"),
     _setting("accept_mutex", ("events",), values.flag, _EVENTS),

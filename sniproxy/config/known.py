@@ -36,26 +36,25 @@ _TABLE: Final[tuple[tuple[str, str, str], ...]] = (
     ("main", "there is no performance tool for it", "google_perftools_profiles"),
     ("main", SOLD, "mgmt"),
     ("main", NOT_CARRIED, "stream"),
-    # stream
     (
         "stream",
         NOT_CARRIED,
-        "access_log allow deny error_log geo hash least_conn limit_conn limit_conn_dry_run limit_conn_log_level"
-        " limit_conn_zone listen log_format map pass preread_buffer_size preread_timeout proxy_bind proxy_buffer_size"
-        " proxy_connect_timeout proxy_download_rate proxy_downstream_buffer proxy_half_close proxy_next_upstream"
-        " proxy_next_upstream_timeout proxy_next_upstream_tries proxy_pass proxy_protocol proxy_protocol_timeout"
-        " proxy_socket_keepalive proxy_socket_rcvbuf proxy_socket_sndbuf proxy_ssl proxy_ssl_alpn"
-        " proxy_ssl_certificate proxy_ssl_certificate_cache proxy_ssl_certificate_key proxy_ssl_ciphers"
-        " proxy_ssl_conf_command proxy_ssl_crl proxy_ssl_name proxy_ssl_password_file proxy_ssl_protocols"
-        " proxy_ssl_server_name proxy_ssl_session_reuse proxy_ssl_trusted_certificate proxy_ssl_verify"
-        " proxy_ssl_verify_depth proxy_timeout proxy_upload_rate proxy_upstream_buffer random resolver"
-        " resolver_timeout return server server_name set set_real_ip_from split_clients ssl_alpn ssl_certificate"
-        " ssl_certificate_cache ssl_certificate_compression ssl_certificate_key ssl_ciphers ssl_client_certificate"
-        " ssl_conf_command ssl_crl ssl_dhparam ssl_ecdh_curve ssl_handshake_timeout ssl_ocsp ssl_ocsp_cache"
-        " ssl_ocsp_responder ssl_password_file ssl_preread ssl_prefer_server_ciphers ssl_protocols"
+        "access_log allow deny error_log geo hash least_conn least_time limit_conn limit_conn_dry_run"
+        " limit_conn_log_level limit_conn_zone listen log_format map pass preread_buffer_size preread_timeout"
+        " proxy_bind proxy_buffer_size proxy_connect_timeout proxy_download_rate proxy_downstream_buffer"
+        " proxy_half_close proxy_next_upstream proxy_next_upstream_timeout proxy_next_upstream_tries proxy_pass"
+        " proxy_protocol proxy_protocol_timeout proxy_socket_keepalive proxy_socket_rcvbuf proxy_socket_sndbuf"
+        " proxy_ssl proxy_ssl_alpn proxy_ssl_certificate proxy_ssl_certificate_cache proxy_ssl_certificate_key"
+        " proxy_ssl_ciphers proxy_ssl_conf_command proxy_ssl_crl proxy_ssl_name proxy_ssl_password_file"
+        " proxy_ssl_protocols proxy_ssl_server_name proxy_ssl_session_reuse proxy_ssl_trusted_certificate"
+        " proxy_ssl_verify proxy_ssl_verify_depth proxy_timeout proxy_upload_rate proxy_upstream_buffer random"
+        " resolver resolver_timeout return server server_name set set_real_ip_from split_clients ssl_alpn"
+        " ssl_certificate ssl_certificate_cache ssl_certificate_compression ssl_certificate_key ssl_ciphers"
+        " ssl_client_certificate ssl_conf_command ssl_crl ssl_dhparam ssl_ecdh_curve ssl_handshake_timeout ssl_ocsp"
+        " ssl_ocsp_cache ssl_ocsp_responder ssl_password_file ssl_prefer_server_ciphers ssl_preread ssl_protocols"
         " ssl_reject_handshake ssl_session_cache ssl_session_tickets ssl_session_timeout ssl_stapling"
         " ssl_stapling_file ssl_stapling_responder ssl_stapling_verify ssl_trusted_certificate ssl_verify_client"
-        " ssl_verify_depth tcp_nodelay upstream zone least_time",
+        " ssl_verify_depth tcp_nodelay upstream zone",
     ),
     ("stream", UDP, "proxy_requests proxy_responses"),
     (
@@ -82,45 +81,48 @@ _TABLE: Final[tuple[tuple[str, str, str], ...]] = (
         " js_include js_load_http_native_module js_path js_periodic js_preload_object js_preread js_set"
         " js_shared_dict_zone js_var",
     ),
-    ("stream http", "databases of countries are not carried", "geoip_country geoip_city geoip_org geoip_proxy"),
-    # http
+    ("stream http", "databases of countries are not carried", "geoip_city geoip_country geoip_org geoip_proxy"),
     (
         "http",
         NOT_CARRIED,
         "absolute_redirect access_log add_after_body add_before_body add_header add_trailer addition_types aio"
         " aio_write alias allow ancient_browser ancient_browser_value auth_basic auth_basic_user_file auth_delay"
         " auth_request auth_request_set autoindex autoindex_exact_size autoindex_format autoindex_localtime break"
-        " charset charset_map charset_types chunked_transfer_encoding client_body_buffer_size client_body_in_file_only"
-        " client_body_in_single_buffer client_body_temp_path client_body_timeout client_header_buffer_size"
-        " client_header_timeout client_max_body_size connection_pool_size create_full_put_path dav_access dav_methods"
-        " default_type deny directio directio_alignment disable_symlinks early_hints empty_gif error_log error_page"
-        " etag expires fastcgi_pass flv geo grpc_pass gunzip gunzip_buffers gzip gzip_buffers gzip_comp_level"
-        " gzip_disable gzip_http_version gzip_min_length gzip_proxied gzip_static gzip_types gzip_vary hash http2"
-        " http2_body_preread_size http2_chunk_size http2_max_concurrent_pushes http2_max_concurrent_streams http2_push"
-        " http2_push_preload http2_recv_buffer_size http3 http3_hq http3_max_concurrent_streams"
-        " http3_stream_buffer_size if if_modified_since ignore_invalid_headers image_filter index internal ip_hash"
-        " keepalive keepalive_disable keepalive_min_timeout keepalive_requests keepalive_time keepalive_timeout"
-        " large_client_header_buffers least_conn least_time limit_conn limit_conn_dry_run limit_conn_log_level"
-        " limit_conn_status limit_conn_zone limit_except limit_rate limit_rate_after limit_req limit_req_dry_run"
-        " limit_req_log_level limit_req_status limit_req_zone lingering_close lingering_time lingering_timeout listen"
-        " location log_format log_not_found log_subrequest map max_headers max_ranges memcached_pass merge_slashes"
-        " min_delete_depth mirror mirror_request_body modern_browser modern_browser_value mp4 mp4_buffer_size"
-        " mp4_max_buffer_size mp4_start_key_frame msie_padding msie_refresh open_file_cache open_file_cache_errors"
+        " charset charset_map charset_types chunked_transfer_encoding client_body_buffer_size"
+        " client_body_in_file_only client_body_in_single_buffer client_body_temp_path client_body_timeout"
+        " client_header_buffer_size client_header_timeout client_max_body_size connection_pool_size"
+        " create_full_put_path dav_access dav_methods default_type deny directio directio_alignment disable_symlinks"
+        " early_hints empty_gif error_log error_page etag expires fastcgi_pass flv geo grpc_pass gunzip"
+        " gunzip_buffers gzip gzip_buffers gzip_comp_level gzip_disable gzip_hash gzip_http_version gzip_min_length"
+        " gzip_no_buffer gzip_proxied gzip_static gzip_types gzip_vary gzip_window hash http2 http2_body_preread_size"
+        " http2_chunk_size http2_idle_timeout http2_max_concurrent_pushes http2_max_concurrent_streams"
+        " http2_max_field_size http2_max_header_size http2_max_requests http2_pool_size http2_push http2_push_preload"
+        " http2_recv_buffer_size http2_recv_timeout http2_streams_index_size http3 http3_hq"
+        " http3_max_concurrent_streams http3_stream_buffer_size if if_modified_since ignore_invalid_headers"
+        " image_filter index internal ip_hash keepalive keepalive_disable keepalive_min_timeout keepalive_requests"
+        " keepalive_time keepalive_timeout large_client_header_buffers least_conn least_time limit_conn"
+        " limit_conn_dry_run limit_conn_log_level limit_conn_status limit_conn_zone limit_except limit_rate"
+        " limit_rate_after limit_req limit_req_dry_run limit_req_log_level limit_req_status limit_req_zone"
+        " lingering_close lingering_time lingering_timeout listen location log_format log_not_found log_subrequest"
+        " map max_headers max_ranges memcached_pass merge_slashes min_delete_depth mirror mirror_request_body"
+        " modern_browser modern_browser_value mp4 mp4_buffer_size mp4_max_buffer_size mp4_start_key_frame"
+        " msie_padding msie_refresh open_file_cache open_file_cache_errors open_file_cache_events"
         " open_file_cache_min_uses open_file_cache_valid output_buffers override_charset perl perl_set"
-        " port_in_redirect postpone_output proxy_allow_upstream proxy_bind proxy_buffer_size proxy_buffering"
-        " proxy_buffers proxy_busy_buffers_size proxy_cache proxy_cache_background_update proxy_cache_bypass"
-        " proxy_cache_convert_head proxy_cache_key proxy_cache_lock proxy_cache_lock_age proxy_cache_lock_timeout"
-        " proxy_cache_max_range_offset proxy_cache_methods proxy_cache_min_uses proxy_cache_path"
-        " proxy_cache_revalidate proxy_cache_use_stale proxy_cache_valid proxy_connect_timeout proxy_cookie_domain"
-        " proxy_cookie_flags proxy_cookie_path proxy_force_ranges proxy_headers_hash_bucket_size"
-        " proxy_headers_hash_max_size proxy_hide_header proxy_http_version proxy_ignore_client_abort"
-        " proxy_ignore_headers proxy_intercept_errors proxy_limit_rate proxy_max_temp_file_size proxy_method"
-        " proxy_next_upstream proxy_next_upstream_timeout proxy_next_upstream_tries proxy_no_cache proxy_pass"
-        " proxy_pass_header proxy_pass_request_body proxy_pass_request_headers proxy_pass_trailers proxy_read_timeout"
-        " proxy_redirect proxy_request_buffering proxy_send_lowat proxy_send_timeout proxy_set_body proxy_set_header"
-        " proxy_socket_keepalive proxy_socket_rcvbuf proxy_socket_sndbuf proxy_ssl_alpn proxy_ssl_certificate"
-        " proxy_ssl_certificate_cache proxy_ssl_certificate_key proxy_ssl_ciphers proxy_ssl_conf_command proxy_ssl_crl"
-        " proxy_ssl_name proxy_ssl_password_file proxy_ssl_protocols proxy_ssl_server_name proxy_ssl_session_reuse"
+        " port_in_redirect post_action postpone_gzipping postpone_output proxy_allow_upstream proxy_bind"
+        " proxy_buffer_size proxy_buffering proxy_buffers proxy_busy_buffers_size proxy_cache"
+        " proxy_cache_background_update proxy_cache_bypass proxy_cache_convert_head proxy_cache_key proxy_cache_lock"
+        " proxy_cache_lock_age proxy_cache_lock_timeout proxy_cache_max_range_offset proxy_cache_methods"
+        " proxy_cache_min_uses proxy_cache_path proxy_cache_revalidate proxy_cache_use_stale proxy_cache_valid"
+        " proxy_connect_timeout proxy_cookie_domain proxy_cookie_flags proxy_cookie_path proxy_force_ranges"
+        " proxy_headers_hash_bucket_size proxy_headers_hash_max_size proxy_hide_header proxy_http_version"
+        " proxy_ignore_client_abort proxy_ignore_headers proxy_intercept_errors proxy_limit_rate"
+        " proxy_max_temp_file_size proxy_method proxy_next_upstream proxy_next_upstream_timeout"
+        " proxy_next_upstream_tries proxy_no_cache proxy_pass proxy_pass_header proxy_pass_request_body"
+        " proxy_pass_request_headers proxy_pass_trailers proxy_read_timeout proxy_redirect proxy_request_buffering"
+        " proxy_send_lowat proxy_send_timeout proxy_set_body proxy_set_header proxy_socket_keepalive"
+        " proxy_socket_rcvbuf proxy_socket_sndbuf proxy_ssl_alpn proxy_ssl_certificate proxy_ssl_certificate_cache"
+        " proxy_ssl_certificate_key proxy_ssl_ciphers proxy_ssl_conf_command proxy_ssl_crl proxy_ssl_name"
+        " proxy_ssl_password_file proxy_ssl_protocols proxy_ssl_server_name proxy_ssl_session_reuse"
         " proxy_ssl_trusted_certificate proxy_ssl_verify proxy_ssl_verify_depth proxy_store proxy_store_access"
         " proxy_temp_file_write_size proxy_temp_path quic_active_connection_id_limit quic_bpf quic_gso quic_host_key"
         " quic_retry random random_index read_ahead real_ip_header real_ip_recursive recursive_error_pages"
@@ -128,23 +130,19 @@ _TABLE: Final[tuple[tuple[str, str, str], ...]] = (
         " resolver_timeout return rewrite rewrite_log root satisfy scgi_pass secure_link secure_link_md5"
         " secure_link_secret send_lowat send_timeout sendfile sendfile_max_chunk server server_name"
         " server_name_in_redirect server_tokens set set_real_ip_from slice source_charset split_clients ssi"
-        " ssi_last_modified ssi_min_file_chunk ssi_silent_errors ssi_types ssi_value_length ssl ssl_alpn"
-        " ssl_buffer_size ssl_certificate ssl_certificate_cache ssl_certificate_compression ssl_certificate_key"
-        " ssl_ciphers ssl_client_certificate ssl_conf_command ssl_crl ssl_dhparam ssl_early_data ssl_ecdh_curve"
-        " ssl_ocsp ssl_ocsp_cache ssl_ocsp_responder ssl_password_file ssl_prefer_server_ciphers ssl_protocols"
-        " ssl_reject_handshake ssl_session_cache ssl_session_tickets ssl_session_timeout ssl_stapling"
-        " ssl_stapling_file ssl_stapling_responder ssl_stapling_verify ssl_trusted_certificate ssl_verify_client"
-        " ssl_verify_depth sticky stub_status sub_filter sub_filter_last_modified sub_filter_once sub_filter_types"
-        " subrequest_output_buffer_size tcp_nodelay tcp_nopush try_files tunnel_pass types underscores_in_headers"
-        " uninitialized_variable_warn upstream userid userid_domain userid_expires userid_flags userid_mark"
-        " userid_name userid_p3p userid_path userid_service uwsgi_pass valid_referers xml_entities xslt_stylesheet"
-        " zone",
+        " ssi_ignore_recycled_buffers ssi_last_modified ssi_min_file_chunk ssi_silent_errors ssi_types"
+        " ssi_value_length ssl ssl_alpn ssl_buffer_size ssl_certificate ssl_certificate_cache"
+        " ssl_certificate_compression ssl_certificate_key ssl_ciphers ssl_client_certificate ssl_conf_command ssl_crl"
+        " ssl_dhparam ssl_early_data ssl_ecdh_curve ssl_ocsp ssl_ocsp_cache ssl_ocsp_responder ssl_password_file"
+        " ssl_prefer_server_ciphers ssl_protocols ssl_reject_handshake ssl_session_cache ssl_session_tickets"
+        " ssl_session_timeout ssl_stapling ssl_stapling_file ssl_stapling_responder ssl_stapling_verify"
+        " ssl_trusted_certificate ssl_verify_client ssl_verify_depth sticky stub_status sub_filter"
+        " sub_filter_last_modified sub_filter_once sub_filter_types subrequest_output_buffer_size tcp_nodelay"
+        " tcp_nopush try_files tunnel_pass types underscores_in_headers uninitialized_variable_warn upstream userid"
+        " userid_domain userid_expires userid_flags userid_mark userid_name userid_p3p userid_path userid_service"
+        " uwsgi_pass valid_referers xml_entities xslt_stylesheet zone",
     ),
-    (
-        "http",
-        "certificates are not ordered by sniproxy yet",
-        "acme_certificate acme_issuer acme_shared_zone",
-    ),
+    ("http", "certificates are not ordered by sniproxy yet", "acme_certificate acme_issuer acme_shared_zone"),
     (
         "http",
         "OpenTelemetry is not carried",
@@ -154,11 +152,11 @@ _TABLE: Final[tuple[tuple[str, str, str], ...]] = (
         "http",
         SOLD,
         "api auth_jwt auth_jwt_claim_set auth_jwt_header_set auth_jwt_key_cache auth_jwt_key_file"
-        " auth_jwt_key_request auth_jwt_leeway auth_jwt_require auth_jwt_type auth_require f4f f4f_buffer_size"
-        " health_check hls hls_buffers hls_forward_args hls_fragment hls_mp4_buffer_size hls_mp4_max_buffer_size"
-        " internal_redirect keyval keyval_zone match mp4_limit_rate mp4_limit_rate_after ntlm num_map oidc_provider"
-        " auth_oidc proxy_bind_dynamic proxy_cache_purge proxy_ssl_key_log queue session_log session_log_format"
-        " session_log_zone ssl_key_log state status status_format status_zone upstream_conf",
+        " auth_jwt_key_request auth_jwt_leeway auth_jwt_require auth_jwt_type auth_oidc auth_require f4f"
+        " f4f_buffer_size health_check hls hls_buffers hls_forward_args hls_fragment hls_mp4_buffer_size"
+        " hls_mp4_max_buffer_size internal_redirect keyval keyval_zone match mp4_limit_rate mp4_limit_rate_after ntlm"
+        " num_map oidc_provider proxy_bind_dynamic proxy_cache_purge proxy_ssl_key_log queue session_log"
+        " session_log_format session_log_zone ssl_key_log state status status_format status_zone upstream_conf",
     ),
 )
 
@@ -176,6 +174,9 @@ def _compiled() -> dict[str, Known]:
 KNOWN: Final = _compiled()
 """By name; where two rooms give two reasons the first one counts."""
 
+FAMILIES: Final = ("fastcgi_", "grpc_", "memcached_", "scgi_", "uwsgi_")
+"""The beginnings of the names by which HTTP speaks other protocols with its upstreams; none of them is carried."""
+
 
 def refusal(name: str, room: str, *, declared: bool = False) -> str:
     """
@@ -185,6 +186,8 @@ def refusal(name: str, room: str, *, declared: bool = False) -> str:
     @param declared: whether a module declares it for another room.
     """
     known = KNOWN.get(name)
+    if known is None and name.startswith(FAMILIES):
+        known = Known(NOT_CARRIED, frozenset(("http",)))
     if known is not None and room in known.rooms:
         return f'"{name}" directive is not supported by sniproxy: {known.reason}'
     if known is not None or declared:
