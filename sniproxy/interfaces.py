@@ -78,6 +78,13 @@ class ILeg(Interface):
     peer: Address = Attribute("L{sniproxy.addresses.Address} of the far end.")
     local: Address = Attribute("L{sniproxy.addresses.Address} of our end.")
 
+    def watch() -> bool:
+        """
+        Begin to tell C{handler} of edges.
+
+        @return: whether this is the beginning, so that what is ready already will be told as an edge; else try first, then wait.
+        """
+
     def receive(limit: int) -> bytes | None:
         """
         @return: up to C{limit} bytes; C{None} when there is nothing now; C{b""} at the end of the stream.
@@ -150,15 +157,15 @@ class IRelay(Interface):
         Whether this relay fits two legs, by what they answer to C{descriptor()}.
         """
 
-    def start(client: Any, upstream: Any, options: Any, done: Any, holder: Any, now: Any, quiet: bool = False) -> Any:
+    def make(client: Any, upstream: Any, options: Any, done: Any, holder: Any, now: Any) -> Any:
         """
-        Take both legs; call C{done(result)} once, with L{sniproxy.net.relay.Result}. The legs are still open then.
-
         @param options: L{sniproxy.net.relay.Options}.
+        @param done: called once, with L{sniproxy.net.relay.Result}; the legs are still open then.
         @param holder: whose deadline (L{sniproxy.net.timers.Holder}) every move puts off.
         @param now: the clock of that deadline.
-        @param quiet: the upstream is known to have said nothing yet.
-        @return: an object with C{stop()}, and the flows C{up} and C{down} with what they C{received} and C{sent}.
+        @return: an object with C{begin(quiet)}, which takes both legs (C{quiet}: the upstream is known to have said nothing yet),
+            C{stop()}, which gives them back without a report, and the flows C{up} and C{down} with what they C{received} and
+            C{sent}.
         """
 
 

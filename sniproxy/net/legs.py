@@ -67,7 +67,7 @@ class SocketLeg:
 
     plain = True
 
-    __slots__ = ("_local", "_peer", "handler", "held", "number", "owner", "poller", "sock")
+    __slots__ = ("_local", "_peer", "handler", "held", "number", "owner", "poller", "sock", "watched")
 
     def __init__(self, poller: Poller, sock: _socket.socket, peer: Address | None = None) -> None:
         self.poller = poller
@@ -76,6 +76,7 @@ class SocketLeg:
         self.held = b""
         self.handler: Callable[[int], None] = nothing
         self.owner: Owner | None = None
+        self.watched = False
         self._peer = peer
         self._local: Address | None = None
 
@@ -97,11 +98,15 @@ class SocketLeg:
             self._local = address_of(self.sock.family, self.sock.getsockname())
         return self._local
 
-    def watch(self) -> None:
+    def watch(self) -> bool:
         """
-        Begin to be told of edges; what is ready already is told too.
+        @see: L{ILeg.watch}
         """
+        if self.watched:
+            return False
+        self.watched = True
         self.poller.watch(self.number, self)
+        return True
 
     def receive(self, limit: int) -> bytes | None:
         """

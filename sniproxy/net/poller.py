@@ -28,6 +28,9 @@ RDHUP: Final = 0x2000
 ENDED: Final = ERR | HUP | RDHUP
 """The far end has said its last, or the connection is broken: no further edge may come."""
 
+READABLE: Final = IN | ENDED
+"""Reading has something to say."""
+
 _EDGES: Final = IN | OUT | RDHUP | (1 << 31)
 _LEVEL: Final = IN
 

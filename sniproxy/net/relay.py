@@ -16,10 +16,8 @@ from typing import Any, Final, Literal
 from zope.interface import implementer
 
 from sniproxy.interfaces import ILeg, IRelay
-from sniproxy.net.poller import ENDED, IN
+from sniproxy.net.poller import READABLE
 from sniproxy.net.timers import Holder
-
-READABLE: Final = IN | ENDED
 
 TURN: Final = 64
 """How many pieces a flow moves before others have their turn."""
@@ -60,6 +58,7 @@ class Flow:
     One direction.
 
     @ivar received: bytes taken from the source.
+    @ivar began: when the first of them came, on the clock of the deadline; None before.
     @ivar sent: bytes the sink took; the difference is pending.
     @ivar stuck: waits for the sink.
     @ivar ended: the source has ended.
@@ -67,7 +66,7 @@ class Flow:
     @ivar switch_at: bytes received after which a relay may move the rest another way.
     """
 
-    __slots__ = ("ended", "finished", "pending", "pipe", "received", "sent", "side", "sink", "source", "stuck", "switch_at")
+    __slots__ = ("began", "ended", "finished", "pending", "pipe", "received", "sent", "side", "sink", "source", "stuck", "switch_at")
 
     def __init__(self, side: Side, source: Any, sink: Any) -> None:
         self.side: Side = side
@@ -75,6 +74,7 @@ class Flow:
         self.sink = sink
         self.pending: bytes = b""
         self.received = 0
+        self.began: float | None = None
         self.sent = 0
         self.stuck = False
         self.ended = False
@@ -119,9 +119,11 @@ class Relaying:
         for flow in (up, down):
             flow.pending = flow.source.take_held()
             flow.received = len(flow.pending)
-        self.pump(self.up)
+        up.source.watch()
+        down.source.watch()
+        self.pump(up)
         if not self._ended and (down.pending or not quiet):
-            self.pump(self.down)
+            self.pump(down)
 
     def client_event(self, bits: int) -> None:
         """
@@ -150,7 +152,8 @@ class Relaying:
         side = flow.side
         other: Side = "upstream" if side == "client" else "client"
         size = self.options.buffer_size
-        self.holder.due = self.now() + self.options.timeout
+        now = self.now()
+        self.holder.due = now + self.options.timeout
         for _ in range(TURN):
             data = flow.pending
             if data:
@@ -180,6 +183,8 @@ class Relaying:
             if got is None:
                 return
             if got:
+                if flow.began is None:
+                    flow.began = now
                 flow.received += len(got)
                 flow.pending = got
             else:
@@ -238,7 +243,7 @@ class PumpRelay:
         """
         return True
 
-    def start(
+    def make(
         self,
         client: Any,
         upstream: Any,
@@ -246,13 +251,8 @@ class PumpRelay:
         done: Callable[[Result], None],
         holder: Holder,
         now: Callable[[], float],
-        quiet: bool = False,
     ) -> Relaying:
         """
-        @see: L{IRelay.start}
-        @param holder: whose deadline every move puts off.
-        @param now: the clock of that deadline.
+        @see: L{IRelay.make}
         """
-        relaying = Relaying(client, upstream, options, done, holder, now)
-        relaying.begin(quiet)
-        return relaying
+        return Relaying(client, upstream, options, done, holder, now)

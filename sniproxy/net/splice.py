@@ -141,7 +141,7 @@ class SpliceRelay:
         """
         return client.descriptor() is not None and upstream.descriptor() is not None
 
-    def start(
+    def make(
         self,
         client: Any,
         upstream: Any,
@@ -149,11 +149,8 @@ class SpliceRelay:
         done: Callable[[Result], None],
         holder: Holder,
         now: Callable[[], float],
-        quiet: bool = False,
     ) -> Splicing:
         """
-        @see: L{sniproxy.net.relay.PumpRelay.start}
+        @see: L{IRelay.make}
         """
-        relaying = Splicing(self._pipes, client, upstream, options, done, holder, now)
-        relaying.begin(quiet)
-        return relaying
+        return Splicing(self._pipes, client, upstream, options, done, holder, now)

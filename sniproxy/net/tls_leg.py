@@ -57,16 +57,18 @@ class _Tls:
 
     @ivar connection: the pyOpenSSL connection, with its state set.
     @ivar established: the handshake is done.
+    @ivar first_read: called once, when the first bytes were received: a TLS 1.3 server has sent its session tickets by then.
     """
 
     plain = False
 
-    __slots__ = ("_broken", "_end", "_finished", "connection", "established", "held", "raw")
+    __slots__ = ("_broken", "_end", "_finished", "connection", "established", "first_read", "held", "raw")
 
     def __init__(self, raw: Any, connection: SSL.Connection) -> None:
         self.raw = raw
         self.connection = connection
         self.established = False
+        self.first_read: Callable[[], None] | None = None
         self._broken = False
         self._finished = False
         self._end = False
@@ -111,6 +113,13 @@ class _Tls:
         """
         local: Address = self.raw.local
         return local
+
+    def watch(self) -> bool:
+        """
+        @see: L{ILeg.watch}
+        """
+        begun: bool = self.raw.watch()
+        return begun
 
     def again(self) -> None:
         """
@@ -159,6 +168,11 @@ class _Tls:
         @see: L{ILeg.receive}
         """
         raise NotImplementedError
+
+    def _tell_first_read(self) -> None:
+        tell, self.first_read = self.first_read, None
+        assert tell is not None
+        tell()
 
     def peek(self, limit: int) -> bytes | None:
         """
@@ -214,7 +228,10 @@ class TlsLeg(_Tls):
             data, self.held = self.held[:limit], self.held[limit:]
             return data
         try:
-            return self.connection.recv(limit)
+            data = self.connection.recv(limit)
+            if self.first_read is not None:
+                self._tell_first_read()
+            return data
         except (SSL.WantReadError, SSL.WantWriteError):
             return None
         except SSL.ZeroReturnError:
@@ -346,7 +363,10 @@ class BioTlsLeg(_Tls):
             return data
         while True:
             try:
-                return self.connection.recv(limit)
+                data = self.connection.recv(limit)
+                if self.first_read is not None:
+                    self._tell_first_read()
+                return data
             except (SSL.WantReadError, SSL.WantWriteError):
                 self._flush()
                 if not self._fill():

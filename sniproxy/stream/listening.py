@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from sniproxy.addresses import Address
 from sniproxy.config.grammar import Node
-from sniproxy.config.hostnames import Hostnames
+from sniproxy.config.hostnames import Hostnames, Verdict
+from sniproxy.config.regex import Regex
 
 if TYPE_CHECKING:
     from sniproxy.stream.server import Server
@@ -80,35 +81,34 @@ class Listening:
     servers: list[Server] = field(default_factory=list)
     by_name: bool = False
     text: str = ""
-    _names: Hostnames[Any] = field(default_factory=Hostnames)
-    _patterns: list[tuple[Any, Server]] = field(default_factory=list)
+    _names: Hostnames[Server] = field(default_factory=Hostnames)
+    _patterns: list[tuple[Regex, Server]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.text = self.address.text
 
-    def add_name(self, name: str, server: Server) -> bool:
+    def add_name(self, name: str, server: Server) -> Verdict:
         """
         @return: whether the name was new on this address and well formed.
         """
-        return self._names.add(name, server).name == "TAKEN"
+        return self._names.add(name, server)
 
-    def add_pattern(self, pattern: Any, server: Server) -> None:
+    def add_pattern(self, pattern: Regex, server: Server) -> None:
         """
-        @param pattern: C{match(name)} gives captures or None.
+        Try this expression, after those that came before it, on names that are not in the table.
         """
         self._patterns.append((pattern, server))
 
-    def choose(self, name: str | None) -> tuple[Server, Any]:
+    def choose(self, name: str | None, session: Any) -> Server:
         """
         @param name: normalised, or None where the client named nobody.
-        @return: the server, and the captures of the expression that chose it, or None.
+        @param session: whose captures the expression that chose sets.
         """
         if name:
             server = self._names.find(name)
             if server is not None:
-                return server, None
+                return server
             for pattern, server in self._patterns:
-                captures = pattern.match(name)
-                if captures is not None:
-                    return server, captures
-        return self.default, None
+                if pattern.test(session, name.encode()):
+                    return server
+        return self.default

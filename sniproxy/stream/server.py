@@ -10,6 +10,7 @@ from typing import Any
 from sniproxy.config.directives import Scope
 from sniproxy.config.grammar import Node
 from sniproxy.logs.error_log import ErrorLog
+from sniproxy.stream.listening import Listen
 from sniproxy.stream.phases import INTERNAL_SERVER_ERROR, Phase
 from sniproxy.stream.session import Session
 
@@ -22,7 +23,7 @@ class Server:
     Built by the modules' C{attach}; not changed afterwards.
 
     @ivar scope: its block of the configuration.
-    @ivar names: C{server_name}, lower case.
+    @ivar listens: its C{listen} directives, each with the addresses it means.
     @ivar phases: the handlers of each phase, in the order the modules gave them.
     @ivar content: what takes a session at the end.
     @ivar error_log: where its sessions complain.
@@ -30,9 +31,11 @@ class Server:
     @ivar tcp_nodelay: for both legs.
     """
 
-    def __init__(self, scope: Scope, names: tuple[str, ...], error_log: ErrorLog, tcp_nodelay: bool) -> None:
+    def __init__(
+        self, scope: Scope, listens: tuple[tuple[Listen, ...], ...], error_log: ErrorLog, tcp_nodelay: bool
+    ) -> None:
         self.scope = scope
-        self.names = names
+        self.listens = listens
         self.error_log = error_log
         self.tcp_nodelay = tcp_nodelay
         self.phases: tuple[list[Handler], ...] = tuple([] for _ in Phase)

@@ -211,7 +211,7 @@ class Session:
 
     def resume(self) -> None:
         """
-        Go on with the next handler.
+        Go on with the next handler of the phase, then with the next phase.
         """
         while self._phase < Phase.CONTENT:
             handlers = self.server.phases[self._phase]
@@ -230,6 +230,22 @@ class Session:
             self._step = 0
         self.action = ""
         self.server.content(self)
+
+    def answer(self, answer: Any) -> None:
+        """
+        Go on as if the handler that waited had answered this at once.
+
+        @param answer: see L{sniproxy.interfaces.IPhaseHandler}; C{WAIT} changes nothing.
+        """
+        if answer is Answer.WAIT:
+            return
+        if answer is None or answer is Answer.DONE:
+            if answer is not None:
+                self._phase += 1
+                self._step = 0
+            self.resume()
+        else:
+            self.finish(answer)
 
     def wait(self, seconds: float, expired: Callable[[], None]) -> None:
         """

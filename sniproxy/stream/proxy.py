@@ -1,0 +1,160 @@
+"""
+ngx_stream_proxy_module: C{proxy_pass} and how a session is passed on. The directives, and what they come to for one server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from sniproxy.addresses import Address
+from sniproxy.config import values
+from sniproxy.config.build import Build
+from sniproxy.config.directives import Directive, Inherit
+from sniproxy.config.grammar import Node
+from sniproxy.config.places import upstream_place
+from sniproxy.config.template import Template
+from sniproxy.errors import ConfigError
+from sniproxy.interfaces import IModule
+from sniproxy.net.connect import ConnectOptions
+from sniproxy.net.relay import Options
+from sniproxy.stream import proxy_ssl
+from sniproxy.stream.proxying import Proxying
+from sniproxy.stream.resolver import ResolverSettings, resolver
+from sniproxy.stream.server import Server
+from sniproxy.stream.session import Session
+from sniproxy.stream.upstream import Upstream, groups, implicit, literal
+
+_PLACES: Final = ("stream", "stream.server")
+
+PROXY_PASS: Final[Directive[Template | None]] = Directive(
+    "proxy_pass", ("stream.server",), (1, 1), values.template(), None, Inherit.NEVER
+)
+CONNECT_TIMEOUT: Final = Directive("proxy_connect_timeout", _PLACES, (1, 1), values.time, 60.0)
+TIMEOUT: Final = Directive("proxy_timeout", _PLACES, (1, 1), values.time, 600.0)
+BUFFER_SIZE: Final = Directive("proxy_buffer_size", _PLACES, (1, 1), values.size, 16384)
+DOWNSTREAM_BUFFER: Final = Directive("proxy_downstream_buffer", _PLACES, (1, 1), values.size, 16384)
+UPSTREAM_BUFFER: Final = Directive("proxy_upstream_buffer", _PLACES, (1, 1), values.size, 16384)
+NEXT_UPSTREAM: Final = Directive("proxy_next_upstream", _PLACES, (1, 1), values.flag, True)
+NEXT_TRIES: Final = Directive("proxy_next_upstream_tries", _PLACES, (1, 1), values.number, 0)
+NEXT_TIMEOUT: Final = Directive("proxy_next_upstream_timeout", _PLACES, (1, 1), values.time, 0.0)
+HALF_CLOSE: Final = Directive("proxy_half_close", _PLACES, (1, 1), values.flag, False)
+KEEPALIVE: Final = Directive("proxy_socket_keepalive", _PLACES, (1, 1), values.flag, False)
+RCVBUF: Final[Directive[int | None]] = Directive("proxy_socket_rcvbuf", _PLACES, (1, 1), values.size, None)
+SNDBUF: Final[Directive[int | None]] = Directive("proxy_socket_sndbuf", _PLACES, (1, 1), values.size, None)
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyPolicy:
+    """
+    What one server says about passing on.
+
+    @ivar upstream: where to, when the configuration says it; else None and C{target} says it for each session.
+    @ivar host: the name in C{proxy_pass}, for certificates, where C{upstream} is known.
+    @ivar groups: the upstreams a variable may name, by lower-case name.
+    @ivar resolver: for names that variables give; None where there is none.
+    @ivar tls: None where upstreams are spoken to in plain.
+    """
+
+    target: Template
+    upstream: Upstream | None
+    host: str
+    groups: dict[str, Upstream]
+    resolver: ResolverSettings | None
+    tls: proxy_ssl.UpstreamTls | None
+    connect_timeout: float
+    relay: Options
+    connect: ConnectOptions
+    next_upstream: bool
+    next_tries: int
+    next_timeout: float
+
+    def __call__(self, session: Session) -> None:
+        """
+        @see: L{sniproxy.interfaces.IContentHandler}
+        """
+        Proxying(session, self).begin()
+
+
+def _static(target: Template, node: Node, build: Build) -> tuple[Upstream | None, str]:
+    """
+    The upstream of a C{proxy_pass} without variables, and its name.
+    """
+    text = target.constant
+    if text is None:
+        return None, ""
+    group = groups(build).get(text.lower())
+    if group is not None:
+        return group, text
+    place = upstream_place(text, need_port=False)
+    if place.family == "unix":
+        return literal([Address("unix", place.host)], place.text), place.host
+    return implicit(build, place.host, place.port, node), place.host
+
+
+@implementer(IPlugin, IModule)
+class Proxy:
+    """
+    The module.
+    """
+
+    name = "stream_proxy"
+    directives: tuple[Directive[Any], ...] = (
+        PROXY_PASS, CONNECT_TIMEOUT, TIMEOUT, BUFFER_SIZE, DOWNSTREAM_BUFFER, UPSTREAM_BUFFER, NEXT_UPSTREAM, NEXT_TRIES,
+        NEXT_TIMEOUT, HALF_CLOSE, KEEPALIVE, RCVBUF, SNDBUF, *proxy_ssl.DIRECTIVES,
+    )  # fmt: skip
+    variables = ()
+
+    def prepare(self, build: Build) -> None:
+        """
+        @see: L{IModule.prepare}
+        """
+
+    def attach(self, server: Server, build: Build) -> None:
+        """
+        @see: L{IModule.attach}
+        """
+        scope = server.scope
+        target = scope[PROXY_PASS]
+        node = scope.where(PROXY_PASS)
+        if target is None or node is None:
+            return
+        try:
+            upstream, host = _static(target, node, build)
+        except ConfigError as error:
+            build.error(error, node)
+            return
+        try:
+            tls = proxy_ssl.upstream_tls(scope, build)
+        except ConfigError as error:
+            build.error(error, scope.where(proxy_ssl.PROXY_SSL) or node)
+            return
+        if tls is not None:
+            for warning in tls.context.warnings:
+                build.warn(warning, scope.where(proxy_ssl.PROXY_SSL))
+        policy = ProxyPolicy(
+            target=target,
+            upstream=upstream,
+            host=host,
+            groups=groups(build),
+            resolver=resolver(scope),
+            tls=tls,
+            connect_timeout=scope[CONNECT_TIMEOUT],
+            relay=Options(scope[BUFFER_SIZE], scope[HALF_CLOSE], scope[TIMEOUT]),
+            connect=ConnectOptions(
+                nodelay=server.tcp_nodelay,
+                keepalive=scope[KEEPALIVE],
+                receive_buffer=scope[RCVBUF],
+                send_buffer=scope[SNDBUF],
+            ),
+            next_upstream=scope[NEXT_UPSTREAM],
+            next_tries=scope[NEXT_TRIES],
+            next_timeout=scope[NEXT_TIMEOUT],
+        )
+        server.take_content(policy, node)
+
+
+proxy = Proxy()

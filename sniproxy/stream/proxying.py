@@ -1,0 +1,307 @@
+"""
+One session on its way to an upstream: find it, choose a peer, connect, speak TLS, relay; or try the next.
+
+Strategy: each step is one method that either goes on to the next or leaves a wait behind. Whatever happens to one peer before bytes
+flow (refused, late, a failed handshake, a wrong certificate) ends in C{_next}, the one place that decides whether there is another
+try, as ngx_stream_proxy_next_upstream does. Nothing of the client goes to a peer before its certificate was judged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sniproxy.addresses import Address, numeric
+from sniproxy.config.places import upstream_place
+from sniproxy.errors import ConfigError
+from sniproxy.levels import ERROR, INFO
+from sniproxy.net.poller import READABLE
+from sniproxy.net.relay import Relaying, Result
+from sniproxy.net.tls_leg import TlsFailure
+from sniproxy.stream.phases import BAD_GATEWAY, INTERNAL_SERVER_ERROR, OK
+from sniproxy.stream.resolver import ResolveFailure
+from sniproxy.stream.ssl import ssl_error
+from sniproxy.stream.upstream import Upstream, UpstreamState, literal
+from sniproxy.tls.sessions import release
+from sniproxy.tls.verify import judge_server
+
+if TYPE_CHECKING:
+    from sniproxy.stream.proxy import ProxyPolicy
+    from sniproxy.stream.session import Session
+
+
+class Proxying:
+    """
+    Owns the upstream's leg, the attempt to connect, the question to the resolver and the relay; C{cancel} ends whichever there is.
+    """
+
+    __slots__ = (
+        "_begun",
+        "_choice",
+        "_host",
+        "_key",
+        "_leg",
+        "_peer",
+        "_policy",
+        "_port",
+        "_question",
+        "_relaying",
+        "_session",
+        "_state",
+        "_tried_at",
+    )
+
+    def __init__(self, session: Session, policy: ProxyPolicy) -> None:
+        self._session = session
+        self._policy = policy
+        self._host = policy.host
+        self._port = 0
+        self._begun = session.runtime.now()
+        self._tried_at = self._begun
+        self._choice: Any = None
+        self._peer: Any = None
+        self._leg: Any = None
+        self._question: Any = None
+        self._relaying: Relaying | None = None
+        self._state: UpstreamState | None = None
+        self._key: Any = None
+        session.traffic = self
+        session.pending = self
+
+    # Traffic
+
+    @property
+    def bytes_received(self) -> int:
+        """
+        From the client.
+        """
+        return self._session.prefix if self._relaying is None else self._relaying.up.received
+
+    @property
+    def bytes_sent(self) -> int:
+        """
+        To the client.
+        """
+        return 0 if self._relaying is None else self._relaying.down.sent
+
+    @property
+    def bytes_to_upstream(self) -> int:
+        """
+        To the upstream.
+        """
+        return 0 if self._relaying is None else self._relaying.up.sent
+
+    @property
+    def bytes_from_upstream(self) -> int:
+        """
+        From the upstream.
+        """
+        return 0 if self._relaying is None else self._relaying.down.received
+
+    # Which upstream
+
+    def begin(self) -> None:
+        """
+        Find the upstream.
+        """
+        policy = self._policy
+        if policy.upstream is not None:
+            self._choose(policy.upstream)
+            return
+        session = self._session
+        text = policy.target.render(session)
+        group = policy.groups.get(text.lower())
+        if group is not None:
+            self._host = text
+            self._choose(group)
+            return
+        try:
+            place = upstream_place(text)
+        except ConfigError as error:
+            session.error(error.message)
+            session.finish(INTERNAL_SERVER_ERROR)
+            return
+        self._host = place.host
+        self._port = place.port or 0
+        if place.family is not None:
+            self._choose(literal([Address(place.family, place.host, self._port)], text))
+            return
+        resolver = session.runtime.resolver(policy.resolver)
+        if resolver is None:
+            session.error(f"no resolver defined to resolve {place.host}")
+            session.finish(BAD_GATEWAY)
+            return
+        self._question = resolver.resolve(place.host, self._resolved)
+
+    def _resolved(self, answer: Any) -> None:
+        session = self._session
+        if session.ended:
+            return
+        self._question = None
+        if isinstance(answer, ResolveFailure):
+            session.error(f"{self._host} could not be resolved ({answer.code}: {answer.text})")
+            session.finish(BAD_GATEWAY)
+            return
+        addresses = [address for host in answer if (address := numeric(host, self._port)) is not None]
+        self._choose(literal(addresses, self._host))
+
+    # Which peer
+
+    def _choose(self, upstream: Upstream) -> None:
+        self._choice = choice = upstream.begin(self._session)
+        tries = self._policy.next_tries
+        if tries and choice.tries > tries:
+            choice.tries = tries
+        self._connect()
+
+    def _connect(self) -> None:
+        session = self._session
+        session.action = "connecting to upstream"
+        self._tried_at = session.runtime.now()
+        peer = self._peer = self._choice.next()
+        if peer is None:
+            session.upstream = self._choice.name
+            session.upstream_states.append(UpstreamState(self._choice.name))
+            session.error("no live upstreams")
+            session.finish(BAD_GATEWAY)
+            return
+        session.upstream = text = peer.address.text
+        self._state = UpstreamState(text)
+        session.upstream_states.append(self._state)
+        session.runtime.next_number()
+        session.wait(self._policy.connect_timeout, self._late)
+        self._question = session.runtime.network.connect(peer.address, self._policy.connect, self._connected)
+
+    def _late(self) -> None:
+        self._session.error("upstream timed out (110: Connection timed out)")
+        self._next()
+
+    def _next(self) -> None:
+        """
+        This peer failed: try another where the policy allows it.
+        """
+        session, policy = self._session, self._policy
+        self._leave(failed=True)
+        spent = session.runtime.now() - self._begun
+        if not policy.next_upstream or not self._choice.tries or (policy.next_timeout and spent >= policy.next_timeout):
+            session.finish(BAD_GATEWAY)
+            return
+        self._connect()
+
+    def _connected(self, outcome: Any, bits: int) -> None:
+        self._question = None
+        session = self._session
+        if isinstance(outcome, OSError):
+            session.log(ERROR, f"connect() failed ({outcome.errno}: {outcome.strerror})")
+            self._next()
+            return
+        self._leg = outcome
+        outcome.owner = session
+        tls = self._policy.tls
+        if tls is None:
+            self._established(quiet=not bits & READABLE)
+            return
+        session.action = "SSL handshaking to upstream"
+        name = tls.name.render(session) if tls.name is not None else self._host
+        self._key = (self._peer.address, name)
+        send_name = name if tls.send_name else ""
+        leg = self._leg = session.runtime.network.start_tls(outcome, lambda sock: tls.context.connection(sock, send_name))
+        tls.sessions.offer(leg.connection, self._key)
+        leg.handler = self._shake
+        session.wait(self._policy.connect_timeout, self._late)
+        self._shake(0)
+
+    def _shake(self, bits: int) -> None:
+        session, tls = self._session, self._policy.tls
+        assert tls is not None
+        try:
+            if not self._leg.handshake():
+                return
+        except OSError as error:
+            tls.sessions.forget(self._key)
+            level = ERROR if isinstance(error, TlsFailure) or error.errno else INFO
+            session.log(level, ssl_error(error, "SSL_do_handshake()"))
+            self._next()
+            return
+        connection = self._leg.connection
+        judgement = judge_server(connection, tls.context, self._key[1], session.runtime.report)
+        if not judgement.ok:
+            tls.sessions.forget(self._key)
+            session.error(judgement.message)
+            self._next()
+            return
+        tls.sessions.keep(connection, self._key)
+        self._leg.first_read = self._keep_session
+        self._established(quiet=False)
+
+    def _keep_session(self) -> None:
+        tls = self._policy.tls
+        assert tls is not None
+        tls.sessions.keep(self._leg.connection, self._key)
+
+    # Bytes
+
+    def _established(self, quiet: bool) -> None:
+        session = self._session
+        runtime = session.runtime
+        assert self._state is not None
+        self._state.connect_time = runtime.now() - self._tried_at
+        self._choice.connected()
+        session.action = ""
+        if session.server.error_log.level >= INFO:
+            session.info(f"proxy {self._leg.local.text} connected to {self._peer.address.text}")
+        session.wait(self._policy.relay.timeout, self._idle)
+        client = session.client
+        relay: Any = runtime.network.relay(client, self._leg)
+        self._relaying = relaying = relay.make(client, self._leg, self._policy.relay, self._relayed, session, runtime.now)
+        relaying.begin(quiet)
+
+    def _idle(self) -> None:
+        self._session.info("connection timed out (110: Connection timed out) while proxying connection")
+        self._session.finish(OK)
+
+    def _relayed(self, result: Result) -> None:
+        session = self._session
+        error = result.error
+        if error is not None:
+            level = INFO if result.side == "client" else ERROR
+            call = "SSL_read()" if isinstance(error, TlsFailure) else "recv()"
+            session.log(level, f"{ssl_error(error, call)} while proxying connection")
+        session.info(f"{result.side} disconnected")
+        session.finish(OK)
+
+    # The end
+
+    def _leave(self, failed: bool) -> None:
+        """
+        Let go of the peer in use, with whatever is under way to it.
+        """
+        if self._question is not None:
+            question, self._question = self._question, None
+            question.cancel()
+        if self._relaying is not None:
+            self._relaying.stop()
+        if self._choice is not None:
+            self._choice.release(failed)
+        state, self._state = self._state, None
+        if state is not None:
+            state.session_time = self._session.runtime.now() - self._tried_at
+            state.bytes_sent = self.bytes_to_upstream
+            state.bytes_received = self.bytes_from_upstream
+            if self._relaying is not None and self._relaying.down.began is not None:
+                state.first_byte_time = self._relaying.down.began - self._tried_at
+        if self._leg is not None:
+            leg, self._leg = self._leg, None
+            if self._key is not None and leg.established:
+                tls = self._policy.tls
+                assert tls is not None
+                if failed:
+                    release(leg.connection)
+                else:
+                    tls.sessions.keep(leg.connection, self._key)
+            leg.close()
+
+    def cancel(self) -> None:
+        """
+        The session ends.
+        """
+        self._leave(failed=False)

@@ -1,0 +1,325 @@
+"""
+ngx_stream_ssl_module: TLS with clients. The directives, and the handler of the ssl phase.
+
+Strategy: look at the ClientHello, choose the server block by its name, and only then make the OpenSSL connection from that
+block's context: certificates, protocols, client verification and sessions are those of one server from the first byte to the
+last. What our own parser refuses is refused, whatever OpenSSL would make of it; OpenSSL only gets it to say why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from sniproxy.config import values
+from sniproxy.config.build import Build
+from sniproxy.config.directives import MANY, Directive, Repeat, Scope
+from sniproxy.config.grammar import Node
+from sniproxy.errors import ConfigError
+from sniproxy.interfaces import IModule
+from sniproxy.net.tls_leg import TlsFailure
+from sniproxy.stream.phases import INTERNAL_SERVER_ERROR, OK, WAIT, Phase
+from sniproxy.stream.preread import Looking
+from sniproxy.stream.server import Server
+from sniproxy.stream.session import Session
+from sniproxy.stream.ssl_variables import SSL_VARIABLES, TlsFacts
+from sniproxy.tls.contexts import ServerContext, server_context
+from sniproxy.tls.credentials import read_passwords
+from sniproxy.tls.policies import DEFAULT_PROTOCOLS, PROTOCOLS, ServerPolicy
+from sniproxy.tls.verify import judge_client
+from sniproxy.wire.client_hello import ClientHello, HelloReader
+
+HELLO_LIMIT: Final = 65536
+"""Bytes of a ClientHello on a TLS listener: C{preread_buffer_size} is for ssl_preread alone."""
+
+_PLACES: Final = ("stream", "stream.server")
+
+T = Any
+
+
+def protocols(node: Node, build: Build, scope: Scope) -> tuple[str, ...]:
+    """
+    C{ssl_protocols} and C{proxy_ssl_protocols}: words of L{PROTOCOLS}.
+    """
+    for word in node.args:
+        if word not in PROTOCOLS:
+            raise ConfigError(f'invalid value "{word}"')
+    return tuple(dict.fromkeys(node.args))
+
+
+def passwords(node: Node, build: Build, scope: Scope) -> tuple[bytes, ...]:
+    """
+    The lines of a password file, which is read here and not again: it may be a FIFO.
+    """
+    return read_passwords(build.path(node.args[0]), build.read)
+
+
+def tls13_suites(node: Node, build: Build, scope: Scope) -> str:
+    """
+    C{ssl_conf_command Ciphersuites LIST}: the only command so far.
+    """
+    command, value = node.args
+    if command != "Ciphersuites":
+        raise ConfigError(f'the "{command}" command of "{node.name}" is not supported by sniproxy')
+    return value
+
+
+def plain_path(node: Node, build: Build, scope: Scope) -> str:
+    """
+    A file beside the configuration; variables are not known yet.
+    """
+    word = node.args[0]
+    if "$" in word or word.startswith(("data:", "engine:", "store:")):
+        raise ConfigError(f'"{node.name}" takes a file only in sniproxy, and not "{word}"')
+    return build.path(word)
+
+
+def listed(name: str, convert: Callable[[Node, Build, Scope], Any]) -> Directive[tuple[Any, ...]]:
+    """
+    A directive that may be repeated in a block.
+    """
+    return Directive(name, _PLACES, (1, 1), convert, (), repeat=Repeat.LISTED)
+
+
+def single(name: str, convert: Callable[[Node, Build, Scope], Any], default: T, most: int = 1) -> Directive[T]:
+    """
+    A directive that stands once in a block.
+    """
+    return Directive(name, _PLACES, (1, most), convert, default)
+
+
+def _session_cache(node: Node, build: Build, scope: Scope) -> tuple[str, ...]:
+    for word in node.args:
+        if word.startswith("shared:"):
+            build.warn(f'"{word}" is a cache of this context in each worker, and not shared between them', node)
+    return node.args
+
+
+def _alpn(node: Node, build: Build, scope: Scope) -> tuple[str, ...]:
+    for word in node.args:
+        if len(word) > 255:
+            raise ConfigError("too long ALPN protocol")
+    return node.args
+
+
+CERTIFICATE: Final = listed("ssl_certificate", plain_path)
+CERTIFICATE_KEY: Final = listed("ssl_certificate_key", plain_path)
+PASSWORD_FILE: Final = single("ssl_password_file", passwords, ())
+PROTOCOLS_: Final = single("ssl_protocols", protocols, DEFAULT_PROTOCOLS, MANY)
+CIPHERS: Final = single("ssl_ciphers", values.text, "HIGH:!aNULL:!MD5")
+PREFER: Final = single("ssl_prefer_server_ciphers", values.flag, False)
+CURVE: Final = single("ssl_ecdh_curve", values.text, "auto")
+DHPARAM: Final = single("ssl_dhparam", values.path, "")
+SESSION_CACHE: Final = single("ssl_session_cache", _session_cache, ("none",), 2)
+SESSION_TICKETS: Final = single("ssl_session_tickets", values.flag, True)
+SESSION_TIMEOUT: Final = single("ssl_session_timeout", values.seconds, 300.0)
+ALPN: Final = single("ssl_alpn", _alpn, (), MANY)
+HANDSHAKE_TIMEOUT: Final = single("ssl_handshake_timeout", values.time, 60.0)
+CLIENT_CERTIFICATE: Final = single("ssl_client_certificate", values.path, "")
+TRUSTED_CERTIFICATE: Final = single("ssl_trusted_certificate", values.path, "")
+CRL: Final = single("ssl_crl", values.path, "")
+VERIFY_CLIENT: Final = single(
+    "ssl_verify_client", values.one_of({word: word for word in ("off", "on", "optional", "optional_no_ca")}), "off"
+)
+VERIFY_DEPTH: Final = single("ssl_verify_depth", values.number, 1)
+CONF_COMMAND: Final = Directive("ssl_conf_command", _PLACES, (2, 2), tls13_suites, (), repeat=Repeat.LISTED)
+
+
+def context_of(scope: Scope, build: Build) -> ServerContext | None:
+    """
+    The TLS context of one server; None where it has no certificate.
+
+    @raise ConfigError: in nginx's words.
+    """
+    certificates, keys = scope[CERTIFICATE], scope[CERTIFICATE_KEY]
+    if not certificates:
+        return None
+    if len(keys) < len(certificates):
+        node = scope.where(CERTIFICATE)
+        raise ConfigError(f'no "ssl_certificate_key" is defined for certificate "{node.args[0] if node else ""}"')
+    policy = ServerPolicy(
+        certificates=tuple(zip(certificates, keys, strict=False)),
+        passwords=scope[PASSWORD_FILE],
+        protocols=scope[PROTOCOLS_],
+        ciphers=scope[CIPHERS],
+        tls13_ciphers=scope[CONF_COMMAND][-1] if scope[CONF_COMMAND] else "",
+        prefer_server_ciphers=scope[PREFER],
+        curves=scope[CURVE],
+        dhparam=scope[DHPARAM],
+        session_cache=scope[SESSION_CACHE],
+        session_tickets=scope[SESSION_TICKETS],
+        session_timeout=scope[SESSION_TIMEOUT],
+        alpn=scope[ALPN],
+        verify=scope[VERIFY_CLIENT],
+        depth=scope[VERIFY_DEPTH],
+        client_certificate=scope[CLIENT_CERTIFICATE],
+        trusted_certificate=scope[TRUSTED_CERTIFICATE],
+        crl=scope[CRL],
+    )
+    return server_context(policy, build.read, build.time)
+
+
+def ssl_error(error: OSError, call: str) -> str:
+    """
+    What nginx's error log says when a TLS call failed: C{SSL_do_handshake() failed (SSL: error:…)}.
+    """
+    if isinstance(error, TlsFailure):
+        queue = " ".join(f"error:{library or 'SSL routines'}:{where}:{why}" for library, where, why in error.reasons)
+        return f"{call} failed (SSL: {queue})"
+    if not error.errno:
+        return "peer closed connection in SSL handshake"
+    return f"{call} failed ({error.errno}: {error.strerror})"
+
+
+class Handshake:
+    """
+    The ssl phase of one session. Owns the client's leg meanwhile; its deadline is C{ssl_handshake_timeout}, from the first byte
+    looked at to the verdict on the certificate.
+    """
+
+    __slots__ = ("_seconds", "_session", "_tls")
+
+    def __init__(self, session: Session, seconds: float) -> None:
+        self._session = session
+        self._seconds = seconds
+        self._tls: Any = None
+
+    def begin(self) -> Any:
+        """
+        @return: what the handler has to answer.
+        """
+        session = self._session
+        session.action = "SSL handshaking"
+        return Looking(session, HelloReader(HELLO_LIMIT), HELLO_LIMIT, self._decided).begin(self._seconds, self._expired)
+
+    def _expired(self, session: Session) -> None:
+        session.info("client timed out (110: Connection timed out)")
+        session.finish(OK)
+
+    def _late(self) -> None:
+        self._expired(self._session)
+
+    def _decided(self, session: Session, verdict: Any) -> Any:
+        if not isinstance(verdict, ClientHello):
+            return self._refuse(verdict)
+        session.hello = verdict
+        if session.listening.by_name:
+            session.server = session.listening.choose(verdict.server_name, session)
+        context: ServerContext | None = session.server.tls
+        if context is None:
+            session.error('no "ssl_certificate" is defined in server listening on SSL port')
+            return INTERNAL_SERVER_ERROR
+        self._tls = session.client = session.runtime.network.start_tls(session.client, context.connection)
+        session.client.handler = self._event
+        answer = self._go_on()
+        if answer is WAIT:
+            session.wait(self._seconds, self._late)
+        return answer
+
+    def _refuse(self, verdict: Any) -> Any:
+        """
+        Not TLS, malformed or endless: let OpenSSL find its words and send its alert, and end whatever it thinks.
+        """
+        session = self._session
+        context: ServerContext | None = session.server.tls
+        why = f"SSL_do_handshake() failed (SSL: {verdict})"
+        if context is not None:
+            leg = session.client = session.runtime.network.start_tls(session.client, context.connection)
+            try:
+                leg.handshake()
+            except OSError as error:
+                why = ssl_error(error, "SSL_do_handshake()")
+        session.info(why)
+        return INTERNAL_SERVER_ERROR
+
+    def _event(self, bits: int) -> None:
+        answer = self._go_on()
+        if answer is not WAIT:
+            self._session.stop_waiting()
+            self._session.answer(answer)
+
+    def _go_on(self) -> Any:
+        session = self._session
+        try:
+            if not self._tls.handshake():
+                return WAIT
+        except OSError as error:
+            session.info(ssl_error(error, "SSL_do_handshake()"))
+            return INTERNAL_SERVER_ERROR
+        context: ServerContext = session.server.tls
+        connection = self._tls.connection
+        judgement = judge_client(connection, context, session.runtime.report)
+        session.tls = TlsFacts(connection, judgement)
+        if not judgement.ok:
+            session.action = ""
+            session.info(judgement.message)
+            return INTERNAL_SERVER_ERROR
+        session.action = ""
+        return None
+
+
+class SslHandler:
+    """
+    The handler of one address's default server: what it says of time holds before a name is known, as in nginx.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __call__(self, session: Session) -> Any:
+        """
+        @see: L{sniproxy.interfaces.IPhaseHandler}
+        """
+        if not session.listening.ssl:
+            return None
+        return Handshake(session, self._seconds).begin()
+
+
+@implementer(IPlugin, IModule)
+class Ssl:
+    """
+    The module.
+    """
+
+    name = "stream_ssl"
+    directives = (
+        CERTIFICATE, CERTIFICATE_KEY, PASSWORD_FILE, PROTOCOLS_, CIPHERS, PREFER, CURVE, DHPARAM, SESSION_CACHE, SESSION_TICKETS,
+        SESSION_TIMEOUT, ALPN, HANDSHAKE_TIMEOUT, CLIENT_CERTIFICATE, TRUSTED_CERTIFICATE, CRL, VERIFY_CLIENT, VERIFY_DEPTH,
+        CONF_COMMAND,
+    )  # fmt: skip
+    variables = SSL_VARIABLES
+
+    def prepare(self, build: Build) -> None:
+        """
+        @see: L{IModule.prepare}
+        """
+
+    def attach(self, server: Server, build: Build) -> None:
+        """
+        Make the server's context, if any of its addresses speaks TLS: files of the others are never opened.
+        """
+        listens = [listen for listens in server.listens for listen in listens if listen.ssl]
+        if not listens:
+            return
+        scope = server.scope
+        node = scope.where(CERTIFICATE) or listens[0].node
+        if scope[VERIFY_CLIENT] in ("on", "optional") and not scope[CLIENT_CERTIFICATE]:
+            build.error("no ssl_client_certificate for ssl_verify_client", scope.where(VERIFY_CLIENT) or node)
+            return
+        try:
+            server.tls = context_of(scope, build)
+        except ConfigError as error:
+            build.error(error, node)
+            return
+        if server.tls is None:
+            build.error('no "ssl_certificate" is defined for the "listen ... ssl" directive', listens[0].node)
+            return
+        for warning in server.tls.warnings:
+            build.warn(warning, node)
+        server.handle(Phase.SSL, SslHandler(scope[HANDSHAKE_TIMEOUT]))
+
+
+ssl = Ssl()

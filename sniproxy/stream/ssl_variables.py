@@ -1,0 +1,97 @@
+"""
+The variables of ngx_stream_ssl_module: what is known of TLS with the client.
+
+Strategy: nothing is asked of OpenSSL before somebody asks for the variable; what the client offered comes from our own reading of
+its ClientHello, and so does its name, which on a resumed session may differ from the one the session was made for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+
+from sniproxy.config.template import Variable
+from sniproxy.tls import facts
+
+if TYPE_CHECKING:
+    from sniproxy.stream.session import Session
+    from sniproxy.tls.contexts import TLSConnection
+    from sniproxy.tls.verify import Judgement
+
+
+class TlsFacts:
+    """
+    What C{session.tls} holds once a client's handshake is done.
+
+    @ivar connection: the OpenSSL connection.
+    @ivar judgement: what was decided about the client's certificate.
+    """
+
+    __slots__ = ("connection", "judgement")
+
+    def __init__(self, connection: TLSConnection, judgement: Judgement) -> None:
+        self.connection = connection
+        self.judgement = judgement
+
+    @property
+    def certificate(self) -> x509.Certificate | None:
+        """
+        The client's, or None.
+        """
+        return self.judgement.certificate
+
+
+def _of_connection(ask: Callable[[TLSConnection], str]) -> Callable[[Session], str | None]:
+    def get(session: Session) -> str | None:
+        return None if session.tls is None else ask(session.tls.connection)
+
+    return get
+
+
+def _of_certificate(ask: Callable[[x509.Certificate], str]) -> Callable[[Session], str | None]:
+    def get(session: Session) -> str | None:
+        if session.tls is None or session.tls.certificate is None:
+            return None
+        return ask(session.tls.certificate)
+
+    return get
+
+
+def _server_name(session: Session) -> str | None:
+    if session.tls is None or session.hello is None:
+        return None
+    return session.hello.server_name
+
+
+def _verify(session: Session) -> str | None:
+    return None if session.tls is None else session.tls.judgement.text
+
+
+def _days_left(session: Session) -> str | None:
+    if session.tls is None or session.tls.certificate is None:
+        return None
+    return facts.days_left(session.tls.certificate, session.clock.time())
+
+
+SSL_VARIABLES: Final = (
+    Variable("ssl_protocol", _of_connection(facts.protocol)),
+    Variable("ssl_cipher", _of_connection(facts.cipher)),
+    Variable("ssl_curve", _of_connection(facts.curve)),
+    Variable("ssl_session_id", _of_connection(facts.session_id)),
+    Variable("ssl_session_reused", _of_connection(facts.session_reused)),
+    Variable("ssl_alpn_protocol", _of_connection(facts.alpn)),
+    Variable("ssl_server_name", _server_name),
+    Variable("ssl_client_verify", _verify),
+    Variable("ssl_client_s_dn", _of_certificate(facts.subject)),
+    Variable("ssl_client_i_dn", _of_certificate(facts.issuer)),
+    Variable("ssl_client_serial", _of_certificate(facts.serial)),
+    Variable("ssl_client_fingerprint", _of_certificate(facts.fingerprint)),
+    Variable("ssl_client_v_start", _of_certificate(facts.valid_from)),
+    Variable("ssl_client_v_end", _of_certificate(facts.valid_to)),
+    Variable("ssl_client_v_remain", _days_left),
+    Variable("ssl_client_cert", _of_certificate(facts.tabbed_pem)),
+    Variable("ssl_client_raw_cert", _of_certificate(facts.raw_pem)),
+    Variable("ssl_client_escaped_cert", _of_certificate(facts.escaped_pem)),
+)
