@@ -1,0 +1,124 @@
+"""
+What a C{log_format} makes of a session: one line, with what others may have written made harmless.
+
+Strategy: a format is read once into pairs of text and variable. Most values are plain and pass one test; only the
+others are looked at byte by byte. Text of the format itself is never escaped. As ngx_stream_log_module does it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from sniproxy.config.template import Getter
+from sniproxy.errors import ConfigError
+
+Escape = Callable[["str | None"], str]
+"""From a value, None where it is not found, to what stands in the line."""
+
+_PIECE: Final = re.compile(
+    r"(?P<literal>[^$]+)"
+    r"|\$\{(?P<braced>[A-Za-z0-9_]+)\}"
+    r"|\$(?P<plain>[A-Za-z0-9_]+)"
+    r"|\$\{(?P<unclosed>[A-Za-z0-9_]*)(?=[^A-Za-z0-9_}]|\Z)"
+)
+
+# values that the two escapes leave alone
+_PRINTABLE: Final = re.compile(r"[ !#-\[\]-~]*").fullmatch
+_SAFE_IN_JSON: Final = re.compile(r'[^\x00-\x1f"\\]*').fullmatch
+
+_HEX: Final = tuple(f"\\x{byte:02X}" if byte < 32 or byte > 126 or byte in b'"\\' else chr(byte) for byte in range(256))
+_JSON: Final = {
+    **{code: f"\\u{code:04X}" for code in range(32)},
+    **str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f", '"': '\\"', "\\": "\\\\"}),
+}
+
+
+def escape_default(value: str | None) -> str:
+    """
+    C{\\xXX} for quotes, backslashes and all that is not printable ASCII; C{-} for what is not found.
+    """
+    if value is None:
+        return "-"
+    if _PRINTABLE(value):
+        return value
+    return "".join([_HEX[byte] for byte in value.encode("utf-8", "surrogateescape")])
+
+
+def escape_json(value: str | None) -> str:
+    """
+    What may stand inside a JSON string.
+    """
+    if value is None:
+        return ""
+    return value if _SAFE_IN_JSON(value) else value.translate(_JSON)
+
+
+def escape_none(value: str | None) -> str:
+    """
+    The value as it is.
+    """
+    return value or ""
+
+
+ESCAPES: Final[dict[str, Escape]] = {"default": escape_default, "json": escape_json, "none": escape_none}
+"""By the word after C{escape=}."""
+
+
+class LogFormat:
+    """
+    One format, ready to be filled in.
+    """
+
+    __slots__ = ("_end", "_escape", "_pairs")
+
+    def __init__(self) -> None:
+        self._escape: Escape = escape_default
+        self._pairs: list[tuple[str, Getter]] = []
+        self._end = ""
+
+    def read(self, words: Sequence[str], getter: Callable[[str], Getter]) -> None:
+        """
+        Add what a directive says.
+
+        @param words: what follows the name of the format.
+        @param getter: from the name of a variable to what reads it, None where it is not found.
+        @raise ConfigError: with nginx's words.
+        """
+        if words and words[0].startswith("escape="):
+            word = words[0][len("escape=") :]
+            if word not in ESCAPES:
+                raise ConfigError(f'unknown log format escaping "{word}"')
+            self._escape = ESCAPES[word]
+            words = words[1:]
+        for word in words:
+            self._add(word, getter)
+
+    def _add(self, word: str, getter: Callable[[str], Getter]) -> None:
+        at = 0
+        while at < len(word):
+            match = _PIECE.match(word, at)
+            # nothing behind "${" is no variable rather than one whose bracket is missing
+            if match is None or word[at:] == "${":
+                raise ConfigError(f'invalid parameter "{word[at:]}"')
+            if match["unclosed"] is not None:
+                raise ConfigError(f'the closing bracket in "{match["unclosed"]}" variable is missing')
+            if match["literal"] is not None:
+                self._end += match["literal"]
+            else:
+                self._pairs.append((self._end, getter((match["braced"] or match["plain"]).lower())))
+                self._end = ""
+            at = match.end()
+
+    def render(self, subject: Any) -> bytes:
+        """
+        @return: the line, without its end.
+        """
+        escape = self._escape
+        parts = []
+        for text, get in self._pairs:
+            parts.append(text)
+            parts.append(escape(get(subject)))
+        parts.append(self._end)
+        return "".join(parts).encode("utf-8", "surrogateescape")
