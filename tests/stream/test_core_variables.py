@@ -15,7 +15,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.addresses import Address
 from sniproxy.stream.core_variables import CORE_VARIABLES
 
-
 CLIENT = Address("inet", "192.0.2.7", 40001)
 SERVER = Address("inet", "192.0.2.1", 443)
 
