@@ -21,5 +21,10 @@ NO_OWN_TEST: Final[dict[str, str]] = {
 }
 """Files without a test file of their own."""
 
+SLEEPS: Final[dict[str, str]] = {
+    "tests/support/programs.py": "asks programs that have no other way to say that they are ready, and has a deadline",
+}
+"""Files of tests, apart from tests/interop, that may sleep."""
+
 LESS_COVERED: Final[dict[str, tuple[float, str]]] = {}
 """Files that may be covered less by their own test file: how much, and why."""
