@@ -43,11 +43,11 @@ ATTRIBUTES: Final = (
 )
 
 
-def missing(names: tuple[str, ...] = BINDINGS) -> tuple[str, ...]:
+def missing() -> tuple[str, ...]:
     """
-    @return: those of C{names}, and of the attributes of pyOpenSSL's classes that we need, which this pyOpenSSL lacks.
+    @return: those of L{BINDINGS} and L{ATTRIBUTES} that this pyOpenSSL lacks.
     """
-    return tuple(name for name in names if not hasattr(_lib, name)) + tuple(
+    return tuple(name for name in BINDINGS if not hasattr(_lib, name)) + tuple(
         name for owner, name in ATTRIBUTES if not hasattr(owner, name)
     )
 

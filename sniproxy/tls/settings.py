@@ -236,6 +236,19 @@ def set_key_exchange(context: SSL.Context, policy: ServerPolicy, files: Files) -
         if not native.set_dh_parameters(context, data):
             text = f"{pem.NO_START}:Expecting: DH PARAMETERS"
             raise failed("PEM_read_bio_DHparams", policy.dhparam, text)
+    else:
+        _without_dhe(context, policy.ciphers)
+
+
+def _without_dhe(context: SSL.Context, ciphers: str) -> None:
+    """
+    Leave out ephemeral DH, which nginx does not speak without C{ssl_dhparam} and OpenSSL 4 does, by RFC 7919, at a
+    high price in CPU time. A list of nothing else is left as it is.
+    """
+    try:
+        context.set_cipher_list(wire(f"{ciphers}:!kDHE"))
+    except SSL.Error:
+        context.set_cipher_list(wire(ciphers))
 
 
 def set_sessions(context: SSL.Context, policy: ServerPolicy, resumes: bool) -> list[str]:

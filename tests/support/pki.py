@@ -2,13 +2,13 @@
 Where do the certificates of tests come from? From here: authorities, chains, leaves and revocation lists, made in
 milliseconds and never stored in the tree.
 
-Strategy: everything is one frozen L{Identity} (a certificate, its key and the certificates between it and the root), made by
-three functions that call each other's results: L{authority}, L{intermediate} and L{leaf}. Keys are P-256, which cost
-microseconds; RSA keys, which cost a tenth of a second, are made once a process for each label.
+Strategy: everything is one frozen L{Identity} (a certificate, its key and the certificates between it and the root),
+made by three functions that call each other's results: L{authority}, L{intermediate} and L{leaf}. Keys are P-256,
+which cost microseconds; RSA keys, which cost a tenth of a second, are made once a process for each label.
 
     root = authority("Example CA")
     web = leaf(chain(root, 2), "web.example.com", names=("*.example.com", "127.0.0.1"))
-    files = web.write(folder, "web")            # files.certificate, files.key: paths of web.pem (with chain) and web.key
+    files = web.write(folder, "web")        # paths: files.certificate (with its chain), files.key
     trust = write(folder, "ca.pem", root.pem)
 """
 
@@ -210,7 +210,8 @@ def authority(
     validity: tuple[datetime, datetime] = (BEGIN, END),
 ) -> Identity:
     """
-    A root: self-signed and allowed to sign. Two calls with one name give two authorities with the same subject and other keys.
+    A root: self-signed and allowed to sign. Two calls with one name give two authorities with the same subject and
+    other keys.
     """
     key = new_key(kind, f"authority {name}")
     own = subject(name)
@@ -264,7 +265,8 @@ def leaf(
     An end-entity certificate.
 
     @param name: its common name, or the attributes of its subject.
-    @param names: its subject alternative names, IP addresses among them; None: the common name alone; empty: no such extension.
+    @param names: its subject alternative names, IP addresses among them; None: the common name alone; empty: no such
+        extension.
     @param usage: its extended key usage; C{"none"}: no such extension.
     @param pointer: whether it has an authority key identifier.
     """

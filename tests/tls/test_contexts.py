@@ -1,0 +1,170 @@
+"""
+Contexts are whole, and keep what belongs to others out.
+"""
+
+from __future__ import annotations
+
+from OpenSSL import SSL
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.tls import native
+from sniproxy.tls.contexts import server_context
+from sniproxy.tls.policies import ClientPolicy, ServerPolicy
+from tests.support import pki
+from tests.tls.pump import Disk, move, pair, shake
+
+CA = pki.authority("CA")
+OTHER_CA = pki.authority("CA")
+LEAF = pki.leaf(CA, "leaf.example.com")
+
+
+class ServerContextTests(SynchronousTestCase):
+    """
+    L{sniproxy.tls.contexts.ServerContext}.
+    """
+
+    def setUp(self) -> None:
+        self.disk = Disk()
+        self.policy = ServerPolicy((self.disk.add("s", LEAF),))
+
+    def test_digest_follows_content(self) -> None:
+        """
+        The digest is the same for the same policy and files, and another when a file or a directive is another.
+        """
+        trust = self.disk.trust("ca", CA)
+        policy = ServerPolicy(self.policy.certificates, verify="on", client_certificate=trust)
+        before = self.disk.server(policy).digest
+        self.assertEqual(self.disk.server(policy).digest, before)
+        deeper = ServerPolicy(self.policy.certificates, verify="on", client_certificate=trust, depth=2)
+        self.assertNotEqual(self.disk.server(deeper).digest, before)
+        self.disk.trust("ca", OTHER_CA)
+        self.assertNotEqual(self.disk.server(policy).digest, before)
+
+    def test_each_file_once(self) -> None:
+        """
+        A file that is named several times is read once.
+        """
+        reads: list[str] = []
+
+        def read(path: str) -> bytes:
+            reads.append(path)
+            return self.disk.read(path)
+
+        trust = self.disk.trust("ca", CA)
+        server_context(
+            ServerPolicy(self.policy.certificates, verify="on", client_certificate=trust, trusted_certificate=trust),
+            read,
+            lambda: 0.0,
+        )
+        self.assertEqual(sorted(reads), ["/ca.pem", "/s.key", "/s.pem"])
+
+    def test_session_of_another(self) -> None:
+        """
+        A session made under one context is not resumed under another, even of the same policy, by ticket or by cache.
+        """
+        for protocol in ("TLSv1.2", "TLSv1.3"):
+            for tickets in (True, False):
+                policy = ServerPolicy(
+                    self.policy.certificates,
+                    protocols=(protocol,),
+                    session_tickets=tickets,
+                    session_cache=("shared:a:1m",),
+                )
+                first, second = self.disk.server(policy), self.disk.server(policy)
+                client = self.disk.client(ClientPolicy())
+                one, other = pair(client, first)
+                one.shutdown()
+                other.shutdown()
+                one, _ = pair(client, first, session := one.get_session())
+                self.assertTrue(native.session_reused(one))
+                assert session is not None
+                one, _ = pair(client, second, session)
+                self.assertFalse(native.session_reused(one))
+
+    def test_no_renegotiation(self) -> None:
+        """
+        A client cannot renegotiate.
+        """
+        server = self.disk.server(ServerPolicy(self.policy.certificates, protocols=("TLSv1.2",)))
+        one, other = pair(self.disk.client(ClientPolicy()), server)
+        self.assertRaises(SSL.Error, one.renegotiate)
+        self.assertEqual(other.total_renegotiations(), 0)
+
+    def test_end_without_close_notify(self) -> None:
+        """
+        A stream that ends without close_notify is an orderly end.
+        """
+        one, other = pair(self.disk.client(ClientPolicy()), self.disk.server(self.policy))
+        other.bio_shutdown()
+        self.assertRaises(SSL.ZeroReturnError, other.recv, 100)
+        self.assertFalse(move(one, other))
+
+    def test_unchangeable(self) -> None:
+        """
+        Nothing of a context can be set again.
+        """
+        context = self.disk.server(self.policy)
+        context.connection()
+        self.assertRaises(ValueError, context._context.set_verify, SSL.VERIFY_NONE)
+
+    def test_resumes(self) -> None:
+        """
+        A hook keeps sessions from being resumed only where it will be asked.
+        """
+        trust = self.disk.trust("ca", CA)
+        certificates = self.policy.certificates
+
+        def hook(*_: object) -> bool:
+            return True
+
+        self.assertTrue(self.disk.server(ServerPolicy(certificates, hook=hook)).resumes)
+        policy = ServerPolicy(certificates, verify="on", client_certificate=trust)
+        self.assertTrue(self.disk.server(policy).resumes)
+        policy = ServerPolicy(certificates, verify="on", client_certificate=trust, hook=hook)
+        self.assertFalse(self.disk.server(policy).resumes)
+
+
+class ClientContextTests(SynchronousTestCase):
+    """
+    L{sniproxy.tls.contexts.ClientContext}.
+    """
+
+    def setUp(self) -> None:
+        self.disk = Disk()
+        self.server = self.disk.server(ServerPolicy((self.disk.add("s", LEAF),), alpn=("h2", "imap")))
+
+    def name_of(self, name: str) -> bytes | None:
+        """
+        @return: the server name that the server got.
+        """
+        one, other = self.disk.client(ClientPolicy()).connection(server_name=name), self.server.connection()
+        shake(one, other)
+        return other.get_servername()
+
+    def test_server_name(self) -> None:
+        """
+        A name is sent without its trailing dot; an address, and no name, are not sent.
+        """
+        self.assertEqual(self.name_of("a.example.com."), b"a.example.com")
+        for name in ("", "127.0.0.1", "::1", "[::1]"):
+            self.assertIsNone(self.name_of(name))
+
+    def test_alpn(self) -> None:
+        """
+        The policy's protocols are offered, or those of the connection instead.
+        """
+        client = self.disk.client(ClientPolicy(alpn=("imap",)))
+        for alpn, answer in ((None, b"imap"), (("h2",), b"h2")):
+            one, other = client.connection(alpn=alpn), self.server.connection()
+            shake(one, other)
+            self.assertEqual(one.get_alpn_proto_negotiated(), answer)
+
+    def test_resumes(self) -> None:
+        """
+        Sessions are kept unless the policy, a hook or a missing binding forbids it.
+        """
+        self.assertTrue(self.disk.client(ClientPolicy()).resumes)
+        self.assertFalse(self.disk.client(ClientPolicy(session_reuse=False)).resumes)
+        self.assertFalse(self.disk.client(ClientPolicy(hook=lambda *_: True)).resumes)
+        self.patch(native, "BINDINGS", ("SSL_not_there",))
+        self.assertFalse(self.disk.client(ClientPolicy()).resumes)

@@ -1,0 +1,113 @@
+"""
+The private bindings are there and do what is expected of them; a new pyOpenSSL that breaks one is noticed here.
+"""
+
+from __future__ import annotations
+
+from OpenSSL import SSL
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.tls import native
+from sniproxy.tls.policies import ClientPolicy, ServerPolicy
+from tests.support import pki
+from tests.tls.pump import DH_PARAMETERS, Disk, pair, shake
+
+
+class NativeTests(SynchronousTestCase):
+    """
+    L{native} by itself.
+    """
+
+    def test_everything_there(self) -> None:
+        """
+        This pyOpenSSL has every binding; if this fails, sniproxy resumes no session any more and needs mending.
+        """
+        self.assertEqual(native.missing(), ())
+
+    def test_gone_is_named(self) -> None:
+        """
+        A binding and an attribute that are gone are both named.
+        """
+        self.patch(native, "BINDINGS", ("SSL_get_verify_result", "SSL_not_there"))
+        self.patch(native, "ATTRIBUTES", ((SSL.Connection, "_not_there"), (SSL.Connection, "_reverse_mapping")))
+        self.assertEqual(native.missing(), ("SSL_not_there", "_not_there"))
+
+    def test_reused_without_binding(self) -> None:
+        """
+        Where it cannot be told whether a session was resumed, none was: nothing is resumed then.
+        """
+        self.patch(native, "_lib", object())
+        self.assertFalse(native.session_reused(SSL.Connection(SSL.Context(SSL.TLS_METHOD))))
+
+    def test_error_text(self) -> None:
+        """
+        OpenSSL's words come with their numbers.
+        """
+        self.assertEqual(native.error_text(20), "unable to get local issuer certificate")
+
+    def test_no_session(self) -> None:
+        """
+        A connection that has not shaken hands has no session.
+        """
+        self.assertEqual(native.session_der(SSL.Connection(SSL.Context(SSL.TLS_METHOD))), b"")
+
+    def test_links_of_a_handshake(self) -> None:
+        """
+        The links are noted with their errors, the errors stay in the result, and the handshake finishes.
+        """
+        disk = Disk()
+        ca, unknown = pki.authority("CA"), pki.authority("Unknown")
+        server = disk.server(
+            ServerPolicy(
+                (disk.add("s", pki.leaf(ca, "s.example.com")),), verify="on", client_certificate=disk.trust("ca", ca)
+            )
+        )
+        client = disk.client(ClientPolicy(certificates=(disk.add("c", pki.leaf(unknown, "c.example.com")),)))
+        _, other = pair(client, server)
+        self.assertEqual(native.verify_result(other), 21)
+        self.assertEqual([(link.depth, link.error) for link in other.links], [(0, 20), (0, 21), (0, 0)])
+        self.assertEqual(repr(other.links[0]), "<Link 0 error 20>")
+        self.assertEqual(other.links[0].subject, "CN=c.example.com")
+        self.assertIn(b"\x04", native.session_der(other))
+
+    def test_cannot_note(self) -> None:
+        """
+        Where a link cannot be noted the handshake fails.
+        """
+        disk = Disk()
+        ca = pki.authority("CA")
+        files = disk.add("s", pki.leaf(ca, "s.example.com"))
+        server = disk.server(ServerPolicy((files,), verify="on", client_certificate=disk.trust("ca", ca)))
+        one, other = disk.client(ClientPolicy(certificates=(files,))).connection(), server.connection()
+        other.links = None  # type: ignore[assignment]
+        self.assertRaises(SSL.Error, shake, one, other)
+
+    def test_reused(self) -> None:
+        """
+        A resumed handshake is known from a full one.
+        """
+        disk = Disk()
+        server = disk.server(ServerPolicy((disk.add("s", pki.leaf(pki.authority("CA"), "s.example.com")),)))
+        client = disk.client(ClientPolicy())
+        one, other = pair(client, server)
+        self.assertFalse(native.session_reused(other))
+        _, other = pair(client, server, one.get_session())
+        self.assertTrue(native.session_reused(other))
+
+    def test_groups(self) -> None:
+        """
+        Known groups are taken, unknown ones are not and leave no error behind.
+        """
+        context = SSL.Context(SSL.TLS_METHOD)
+        self.assertTrue(native.set_groups(context, "X25519:prime256v1"))
+        self.assertFalse(native.set_groups(context, "bogus"))
+        self.assertEqual(native._lib.ERR_peek_error(), 0)
+
+    def test_dh_parameters(self) -> None:
+        """
+        DH parameters are taken from PEM, and what is none is not and leaves no error behind.
+        """
+        context = SSL.Context(SSL.TLS_METHOD)
+        self.assertTrue(native.set_dh_parameters(context, DH_PARAMETERS))
+        self.assertFalse(native.set_dh_parameters(context, b"nothing"))
+        self.assertEqual(native._lib.ERR_peek_error(), 0)
