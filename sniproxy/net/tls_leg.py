@@ -64,9 +64,9 @@ class _Tls:
 
     __slots__ = ("_broken", "_end", "_finished", "connection", "established", "first_read", "held", "raw")
 
-    def __init__(self, raw: Any, connection: SSL.Connection) -> None:
+    def __init__(self, raw: Any, connection: Any) -> None:
         self.raw = raw
-        self.connection = connection
+        self.connection: Any = connection
         self.established = False
         self.first_read: Callable[[], None] | None = None
         self._broken = False
@@ -228,7 +228,7 @@ class TlsLeg(_Tls):
             data, self.held = self.held[:limit], self.held[limit:]
             return data
         try:
-            data = self.connection.recv(limit)
+            data: bytes = self.connection.recv(limit)
             if self.first_read is not None:
                 self._tell_first_read()
             return data
@@ -245,7 +245,8 @@ class TlsLeg(_Tls):
         @see: L{ILeg.send}
         """
         try:
-            return self.connection.send(data)
+            taken: int = self.connection.send(data)
+            return taken
         except (SSL.WantReadError, SSL.WantWriteError):
             return 0
         except SSL.Error as error:
@@ -363,7 +364,7 @@ class BioTlsLeg(_Tls):
             return data
         while True:
             try:
-                data = self.connection.recv(limit)
+                data: bytes = self.connection.recv(limit)
                 if self.first_read is not None:
                     self._tell_first_read()
                 return data
@@ -388,7 +389,7 @@ class BioTlsLeg(_Tls):
             taken, self._owed = self._owed, 0
             return taken
         try:
-            taken = self.connection.send(data[:MOST])
+            taken: int = self.connection.send(data[:MOST])
         except (SSL.WantReadError, SSL.WantWriteError):
             return 0
         except SSL.Error as error:

@@ -46,7 +46,9 @@ def _listen(node: Node, build: Build, scope: Scope) -> tuple[Listen, ...]:
             default = True
             continue
         if word in _REFUSED:
-            raise ConfigError(f'the "{word}" parameter of the "listen" directive is not supported by sniproxy: {_REFUSED[word]}')
+            raise ConfigError(
+                f'the "{word}" parameter of the "listen" directive is not supported by sniproxy: {_REFUSED[word]}'
+            )
         if word.startswith(_ONLY_ELSEWHERE):
             raise ConfigError(f'{name} "{word}" is not supported on this platform, ignored')
         _option(word, name, equals, value, given)
@@ -108,7 +110,7 @@ def _name(node: Node, build: Build, scope: Scope) -> tuple[Any, ...]:
     for word in node.args:
         if word.startswith("~"):
             if len(word) == 1:
-                raise ConfigError("empty regex in server name \"~\"")
+                raise ConfigError('empty regex in server name "~"')
             caseless = any(letter.isupper() for letter in word)
             regex = Regex(word[1:], caseless=caseless)
             for name in regex.names:
@@ -180,6 +182,7 @@ def assemble(build: Build) -> None:
         for scope in stream.inside("stream.server"):
             names = tuple(name for names in scope[SERVER_NAME] for name in names)
             server = Server(scope, scope[LISTEN], error_log_of(build, scope), scope[TCP_NODELAY])
+            server.names = tuple(name for name in names if isinstance(name, str))
             if not scope[LISTEN]:
                 assert scope.node is not None
                 build.error('no "listen" is defined for server', scope.node)

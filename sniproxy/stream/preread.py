@@ -25,9 +25,7 @@ class Looking:
 
     __slots__ = ("_decided", "_expired", "_limit", "_looks", "_reader", "_session")
 
-    def __init__(
-        self, session: Session, reader: Any, limit: int, decided: Callable[[Session, Any], Any]
-    ) -> None:
+    def __init__(self, session: Session, reader: Any, limit: int, decided: Callable[[Session, Any], Any]) -> None:
         """
         @param reader: L{sniproxy.net.look.Reader}.
         @param decided: called once with the session and the verdict; its answer is the handler's.

@@ -44,7 +44,7 @@ NAME: Final[Directive[Template | None]] = single("proxy_ssl_name", values.templa
 SERVER_NAME: Final = single("proxy_ssl_server_name", values.flag, False)
 ALPN: Final = single("proxy_ssl_alpn", _alpn, (), MANY)
 SESSION_REUSE: Final = single("proxy_ssl_session_reuse", values.flag, True)
-CONF_COMMAND: Final = Directive("proxy_ssl_conf_command", _PLACES, (2, 2), tls13_suites, (), repeat=Repeat.LISTED)
+CONF_COMMAND: Final[Directive[tuple[str, ...]]] = Directive("proxy_ssl_conf_command", _PLACES, (2, 2), tls13_suites, (), repeat=Repeat.LISTED)
 
 DIRECTIVES: Final[tuple[Directive[Any], ...]] = (
     PROXY_SSL, CERTIFICATE, CERTIFICATE_KEY, PASSWORD_FILE, PROTOCOLS, CIPHERS, TRUSTED_CERTIFICATE, CRL, VERIFY, VERIFY_DEPTH,
@@ -80,7 +80,9 @@ def upstream_tls(scope: Scope, build: Build) -> UpstreamTls | None:
     if scope[CERTIFICATE]:
         if not scope[CERTIFICATE_KEY]:
             node = scope.where(CERTIFICATE)
-            raise ConfigError(f'no "proxy_ssl_certificate_key" is defined for certificate "{node.args[0] if node else ""}"')
+            raise ConfigError(
+                f'no "proxy_ssl_certificate_key" is defined for certificate "{node.args[0] if node else ""}"'
+            )
         certificates = ((scope[CERTIFICATE], scope[CERTIFICATE_KEY]),)
     if scope[VERIFY] and not scope[TRUSTED_CERTIFICATE]:
         raise ConfigError("no proxy_ssl_trusted_certificate for proxy_ssl_verify")

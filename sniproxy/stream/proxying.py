@@ -204,7 +204,9 @@ class Proxying:
         name = tls.name.render(session) if tls.name is not None else self._host
         self._key = (self._peer.address, name)
         send_name = name if tls.send_name else ""
-        leg = self._leg = session.runtime.network.start_tls(outcome, lambda sock: tls.context.connection(sock, send_name))
+        leg = self._leg = session.runtime.network.start_tls(
+            outcome, lambda sock: tls.context.connection(sock, send_name)
+        )
         tls.sessions.offer(leg.connection, self._key)
         leg.handler = self._shake
         session.wait(self._policy.connect_timeout, self._late)
@@ -252,7 +254,9 @@ class Proxying:
         session.wait(self._policy.relay.timeout, self._idle)
         client = session.client
         relay: Any = runtime.network.relay(client, self._leg)
-        self._relaying = relaying = relay.make(client, self._leg, self._policy.relay, self._relayed, session, runtime.now)
+        self._relaying = relaying = relay.make(
+            client, self._leg, self._policy.relay, self._relayed, session, runtime.now
+        )
         relaying.begin(quiet)
 
     def _idle(self) -> None:

@@ -24,6 +24,7 @@ class Server:
 
     @ivar scope: its block of the configuration.
     @ivar listens: its C{listen} directives, each with the addresses it means.
+    @ivar names: C{server_name}, in lower case, without the expressions.
     @ivar phases: the handlers of each phase, in the order the modules gave them.
     @ivar content: what takes a session at the end.
     @ivar error_log: where its sessions complain.
@@ -36,6 +37,7 @@ class Server:
     ) -> None:
         self.scope = scope
         self.listens = listens
+        self.names: tuple[str, ...] = ()
         self.error_log = error_log
         self.tcp_nodelay = tcp_nodelay
         self.phases: tuple[list[Handler], ...] = tuple([] for _ in Phase)

@@ -125,7 +125,7 @@ VERIFY_CLIENT: Final = single(
     "ssl_verify_client", values.one_of({word: word for word in ("off", "on", "optional", "optional_no_ca")}), "off"
 )
 VERIFY_DEPTH: Final = single("ssl_verify_depth", values.number, 1)
-CONF_COMMAND: Final = Directive("ssl_conf_command", _PLACES, (2, 2), tls13_suites, (), repeat=Repeat.LISTED)
+CONF_COMMAND: Final[Directive[tuple[str, ...]]] = Directive("ssl_conf_command", _PLACES, (2, 2), tls13_suites, (), repeat=Repeat.LISTED)
 
 
 def context_of(scope: Scope, build: Build) -> ServerContext | None:
@@ -141,7 +141,7 @@ def context_of(scope: Scope, build: Build) -> ServerContext | None:
         node = scope.where(CERTIFICATE)
         raise ConfigError(f'no "ssl_certificate_key" is defined for certificate "{node.args[0] if node else ""}"')
     policy = ServerPolicy(
-        certificates=tuple(zip(certificates, keys, strict=False)),
+        certificates=tuple(zip(certificates, keys)),
         passwords=scope[PASSWORD_FILE],
         protocols=scope[PROTOCOLS_],
         ciphers=scope[CIPHERS],
@@ -193,7 +193,9 @@ class Handshake:
         """
         session = self._session
         session.action = "SSL handshaking"
-        return Looking(session, HelloReader(HELLO_LIMIT), HELLO_LIMIT, self._decided).begin(self._seconds, self._expired)
+        return Looking(session, HelloReader(HELLO_LIMIT), HELLO_LIMIT, self._decided).begin(
+            self._seconds, self._expired
+        )
 
     def _expired(self, session: Session) -> None:
         session.info("client timed out (110: Connection timed out)")

@@ -24,7 +24,14 @@ from sniproxy.wire.client_hello import ClientHello, HelloReader, NotTLS, TooLarg
 
 SSL_PREREAD: Final = Directive("ssl_preread", ("stream", "stream.server"), (1, 1), values.flag, False)
 
-_PROTOCOLS: Final = {0x0002: "SSLv2", 0x0300: "SSLv3", 0x0301: "TLSv1", 0x0302: "TLSv1.1", 0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}
+_PROTOCOLS: Final = {
+    0x0002: "SSLv2",
+    0x0300: "SSLv3",
+    0x0301: "TLSv1",
+    0x0302: "TLSv1.1",
+    0x0303: "TLSv1.2",
+    0x0304: "TLSv1.3",
+}
 
 _VERSION: Final = "ssl_preread version"
 """The key in C{session.notes} of the version an SSL 2 hello asks for."""

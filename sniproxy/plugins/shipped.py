@@ -1,0 +1,34 @@
+"""
+The modules that ship: found as any other module is.
+"""
+
+from twisted.plugin import IPlugin
+from zope.interface import alsoProvides
+
+from sniproxy.config.internals import INTERNALS as internals
+from sniproxy.logs.error_log import errlog
+from sniproxy.service.core import service_core
+from sniproxy.stream.core import core
+from sniproxy.stream.log import log
+from sniproxy.stream.map import map_
+from sniproxy.stream.proxy import proxy
+from sniproxy.stream.resolver import resolver_module
+from sniproxy.stream.ssl import ssl
+from sniproxy.stream.ssl_preread import ssl_preread
+from sniproxy.stream.upstream import upstream
+
+alsoProvides(internals, IPlugin)  # the room it lives in knows no Twisted
+
+__all__ = [
+    "core",
+    "errlog",
+    "internals",
+    "log",
+    "map_",
+    "proxy",
+    "resolver_module",
+    "service_core",
+    "ssl",
+    "ssl_preread",
+    "upstream",
+]

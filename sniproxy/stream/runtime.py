@@ -1,0 +1,225 @@
+"""
+A configuration at work: its open doors, the sessions under way, and what they all share.
+
+Strategy: L{Engine} is the process, one for its life: sockets, clocks, the counter of connections. L{Runtime} is one configuration on
+it; a reload makes another one beside it, which takes the listening sockets, and the old one lives until its last session ends.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable
+from itertools import count
+from typing import Any, Final
+
+from twisted.logger import Logger
+
+from sniproxy.addresses import Address
+from sniproxy.config.build import Build
+from sniproxy.levels import ALERT, CRIT, INFO
+from sniproxy.logs.error_log import ErrorLog, error_log_of
+from sniproxy.logs.sinks import files_of
+from sniproxy.net.legs import SocketLeg
+from sniproxy.net.network import Network
+from sniproxy.stream.core import listenings
+from sniproxy.stream.listening import Listening
+from sniproxy.stream.resolver import Resolver, ResolverSettings
+from sniproxy.stream.session import Session
+
+_WILD: Final = ("0.0.0.0", "::")
+
+
+class Engine:
+    """
+    What a process has once. Owns the network.
+
+    @ivar reactor: Twisted's.
+    @ivar time: wall clock, seconds since the epoch.
+    """
+
+    def __init__(self, reactor: Any, time: Callable[[], float]) -> None:
+        self.reactor = reactor
+        self.time = time
+        self.network = Network(reactor)
+        self.next_number: Callable[[], int] = count(1).__next__
+
+    def stop(self) -> None:
+        """
+        No more sockets, no more waits.
+        """
+        self.network.stop()
+
+
+class Door:
+    """
+    One listening socket and the addresses that come in by it: its own, and those a wildcard covers.
+    """
+
+    def __init__(self, runtime: Runtime, listening: Listening) -> None:
+        self.listening = listening
+        self.others: dict[str, Listening] = {}
+        self._runtime = runtime
+
+    def accepted(self, leg: SocketLeg) -> None:
+        """
+        Begin a session.
+        """
+        listening = self.listening
+        if self.others:
+            listening = self.others.get(leg.local.host, listening)
+        self._runtime.begin(listening, leg)
+
+    def complain(self, error: OSError) -> None:
+        """
+        Descriptors ran out.
+        """
+        self._runtime.error_log.write(CRIT, f"accept4() failed ({error.errno}: {error.strerror})")
+
+
+def doors_of(found: Iterable[Listening]) -> dict[Address, tuple[Listening, dict[str, Listening]]]:
+    """
+    Which sockets are needed: an address of a port that has a wildcard needs none of its own, unless it says C{bind} or sets an option.
+
+    @return: by the address to bind: the listening of the socket, and those that come in by it as well, by their host.
+    """
+    listed = tuple(found)
+    wild = {(each.address.family, each.address.port): each for each in listed if each.address.host in _WILD}
+    doors: dict[Address, tuple[Listening, dict[str, Listening]]] = {}
+    for listening in listed:
+        if listening.address.host in _WILD or not _covered(listening, wild):
+            doors[listening.address] = (listening, {})
+    for listening in listed:
+        if listening.address not in doors:
+            over = wild[listening.address.family, listening.address.port]
+            doors[over.address][1][listening.address.host] = listening
+    return doors
+
+
+def _covered(listening: Listening, wild: dict[Any, Listening]) -> bool:
+    address = listening.address
+    return address.family != "unix" and (address.family, address.port) in wild and not listening.options.given
+
+
+class Runtime:
+    """
+    One configuration. Owns its log files and its sessions; is lent the listening sockets.
+
+    @ivar build: the configuration.
+    @ivar error_log: of the main block.
+    @ivar sessions: those under way.
+    @ivar drained: called when it has stopped and the last session is over.
+    """
+
+    def __init__(self, engine: Engine, build: Build) -> None:
+        self.engine = engine
+        self.build = build
+        self.network = engine.network
+        self.deadlines = engine.network.deadlines
+        self.now = engine.network.deadlines.now
+        self.time = engine.time
+        self.next_number = engine.next_number
+        self.error_log: ErrorLog = error_log_of(build, build.root)
+        self.sessions: set[Session] = set()
+        self.drained: Callable[[], None] | None = None
+        self._log = Logger()
+        self._listeners: list[Any] = []
+        self._resolvers: dict[ResolverSettings, Resolver] = {}
+        self._stopped = False
+
+    def open(self, sockets: dict[Address, socket.socket]) -> None:
+        """
+        Accept on these.
+
+        @param sockets: bound and listening, by the addresses that L{doors_of} wants.
+        """
+        for address, (listening, others) in doors_of(listenings(self.build)).items():
+            door = Door(self, listening)
+            door.others = others
+            listener = self.network.listen(sockets[address], door.accepted, door.complain)
+            self._listeners.append(listener)
+            listener.start()
+
+    def begin(self, listening: Listening, leg: Any) -> Session:
+        """
+        A client has come in by an address.
+        """
+        session = Session(self, listening, leg, listening.default)
+        self.sessions.add(session)
+        try:
+            error_log = session.server.error_log
+            if error_log.level >= INFO:
+                who = "unix:" if leg.peer.family == "unix" else leg.peer.text
+                error_log.write(INFO, f"client {who} connected to {listening.text}", session.number)
+            session.resume()
+        except Exception:
+            self.internal_error()
+            session.crashed()
+        return session
+
+    def ended(self, session: Session) -> None:
+        """
+        A session is over.
+        """
+        self.sessions.discard(session)
+        if self._stopped and not self.sessions:
+            self._finish()
+
+    def resolver(self, settings: ResolverSettings | None) -> Resolver | None:
+        """
+        The resolver of one C{resolver} directive; equal ones share it.
+        """
+        if settings is None:
+            return None
+        known = self._resolvers.get(settings)
+        if known is None:
+            known = self._resolvers[settings] = Resolver(
+                settings, self.engine.reactor, self.error_log.write
+            )
+        return known
+
+    def internal_error(self) -> None:
+        """
+        We have a fault: say where, and go on.
+        """
+        self._log.failure("internal error")
+        self.error_log.write(ALERT, "internal error; the traceback is in the log of twistd")
+
+    def report(self, error: Exception) -> None:
+        """
+        A hook that was handed in raised.
+        """
+        self._log.error("a verify hook raised {error!r}", error=error)
+
+    def pause(self) -> None:
+        """
+        Accept no more; the sockets are somebody else's from here on.
+        """
+        for listener in self._listeners:
+            listener.stop()
+        self._listeners.clear()
+
+    def stop(self) -> None:
+        """
+        Accept no more; sessions go on. C{drained} is called when there are none, perhaps now.
+        """
+        self.pause()
+        self._stopped = True
+        if not self.sessions:
+            self._finish()
+
+    def abort(self) -> None:
+        """
+        End all sessions now; each is logged.
+        """
+        for session in list(self.sessions):
+            session.finish(session.status or 200)
+        self.stop()
+
+    def _finish(self) -> None:
+        for resolver in self._resolvers.values():
+            resolver.close()
+        self._resolvers.clear()
+        files_of(self.build).close()
+        drained, self.drained = self.drained, None
+        if drained is not None:
+            drained()
