@@ -1,0 +1,74 @@
+"""
+Tests for L{sniproxy.config.internals}.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from sniproxy.config.internals import EVENTS, INTERNALS
+from sniproxy.interfaces import IModule
+from tests.config.mini import build, faults
+
+
+class Accepted(SynchronousTestCase):
+    """
+    Directives without effect are still read as nginx reads them.
+    """
+
+    def test_interface(self) -> None:
+        """
+        They are a module like any other, which attaches nothing.
+        """
+        verifyObject(IModule, INTERNALS)
+        made = build("")
+        self.assertIsNone(INTERNALS.attach(object(), made))
+        self.assertEqual(made.shared, {})
+
+    def test_reasons(self) -> None:
+        """
+        Each says why it has no effect.
+        """
+        for directive in INTERNALS.directives:
+            self.assertTrue(directive.ignored, directive.name)
+
+    def test_accepted(self) -> None:
+        """
+        What many files have is accepted.
+        """
+        made = build(
+            """
+            load_module a.so; load_module b.so;
+            worker_priority -5; worker_rlimit_nofile 9; worker_rlimit_core 1g; worker_cpu_affinity auto 0101;
+            thread_pool a threads=1; timer_resolution 100ms; pcre_jit on; debug_points stop; env TZ; env A=B;
+            working_directory /; lock_file l;
+            events {
+                worker_connections 1024; use epoll; multi_accept on; accept_mutex off; accept_mutex_delay 1s;
+                debug_connection 127.0.0.1; debug_connection ::1;
+            }
+            stream { map_hash_bucket_size 64; map_hash_max_size 1; variables_hash_max_size 1;
+                     server_names_hash_bucket_size 1; open_log_file_cache max=1; server { open_log_file_cache off; } }
+            """
+        )
+        priority = next(directive for directive in INTERNALS.directives if directive.name == "worker_priority")
+        self.assertEqual(made.root[priority], -5)
+        self.assertTrue(made.root.has(EVENTS))
+
+    def test_refused(self) -> None:
+        """
+        Wrong values, contexts and counts are refused in nginx's words.
+        """
+        self.assertEqual(
+            faults(
+                "events {\nworker_connections x;\n}\nworker_connections 5;\npcre_jit 1;\n"
+                "events {}\nworker_priority --1;"
+            ),
+            [
+                '"worker_connections" directive invalid number in F:2',
+                '"worker_connections" directive is not allowed here in F:4',
+                'invalid value "1" in "pcre_jit" directive, it must be "on" or "off" in F:5',
+                '"events" directive is duplicate in F:6',
+                '"worker_priority" directive invalid number in F:7',
+            ],
+        )
