@@ -109,9 +109,8 @@ def _note(ok: int, store_context: Any) -> int:
         certificate = crypto.X509._from_raw_x509_ptr(pointer)
         error = 0 if ok else _lib.X509_STORE_CTX_get_error(store_context)
         connection.links.append(Link(_lib.X509_STORE_CTX_get_error_depth(store_context), error, certificate))
-    except (
-        Exception
-    ):  # a callback called from C must not raise; what cannot be noted cannot be judged, so it is refused
+    except Exception:
+        # A callback called from C must not raise; what cannot be noted cannot be judged, so it is refused.
         return 0
     return 1
 

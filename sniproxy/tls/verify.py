@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 
@@ -123,9 +124,11 @@ def judge_server(connection: TLSConnection, context: ClientContext, name: str, r
     return seen
 
 
+@lru_cache(maxsize=256)
 def matches(certificate: x509.Certificate, name: str) -> bool:
     """
-    Whether a certificate is for C{name} (RFC 9525), by its subject alternative names alone.
+    Whether a certificate is for C{name} (RFC 9525), by its subject alternative names alone. Upstreams are few and
+    come again, so answers are remembered: they depend on nothing else.
     """
     try:
         if settings.is_address(name):

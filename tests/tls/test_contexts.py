@@ -133,6 +133,15 @@ class ClientContextTests(SynchronousTestCase):
         self.disk = Disk()
         self.server = self.disk.server(ServerPolicy((self.disk.add("s", LEAF),), alpn=("h2", "imap")))
 
+    def test_verifies(self) -> None:
+        """
+        A context that verifies notes the links of its upstream, and one that does not notes none.
+        """
+        trust = self.disk.trust("ca", CA)
+        for policy, links in ((ClientPolicy(verify=True, trusted_certificate=trust), 2), (ClientPolicy(), 0)):
+            one, _ = pair(self.disk.client(policy), self.server)
+            self.assertEqual(len(one.links), links)
+
     def name_of(self, name: str) -> bytes | None:
         """
         @return: the server name that the server got.

@@ -146,6 +146,15 @@ class CredentialTests(SettingsCase):
             sent = client.get_peer_cert_chain(as_cryptography=True)
             self.assertEqual(sent, [identity.certificate, *identity.chain])
 
+    def test_chain(self) -> None:
+        """
+        The chain of the file is sent in its order.
+        """
+        identity = pki.leaf(pki.chain(CA, 2), "chained.example.com")
+        server = self.disk.server(ServerPolicy((self.disk.add("c", identity),)))
+        sent = self.meet(server).get_peer_cert_chain(as_cryptography=True)
+        self.assertEqual(sent, [identity.certificate, *identity.chain])
+
     def test_file_chain_only(self) -> None:
         """
         What is trusted is never added to the chain that is sent.

@@ -335,6 +335,25 @@ class ResumedTests(SynchronousTestCase):
         judgement = judge_client(other, server, no_report)
         self.assertEqual((judgement.ok, judgement.code), (False, 10))
 
+    def test_upstream(self) -> None:
+        """
+        An upstream that resumes is good for as long as the session that it was offered, and for its own name only.
+        """
+        client = self.disk.client(ClientPolicy(verify=True, trusted_certificate=self.trust), lambda: self.now)
+        server = self.disk.server(ServerPolicy((self.plain,)))
+        first, _ = pair(client, server)
+        session = first.get_session()
+        one, other = client.connection(), server.connection()
+        assert session is not None
+        one.set_session(session)
+        one.offered_until = NOW + 1
+        shake(one, other)
+        self.assertTrue(native.session_reused(one))
+        self.assertFalse(judge_server(one, client, "other.example.com", no_report).ok)
+        self.assertIsNone(one.good_until)
+        self.assertTrue(judge_server(one, client, "plain.example.com", no_report).ok)
+        self.assertEqual(one.good_until, NOW + 1)
+
     def test_hook_prevents(self) -> None:
         """
         With a hook there is no resumption under either protocol, so it sees every link every time.
