@@ -277,3 +277,26 @@ def closed_port(test: ProgramTestCase) -> int:
     holder.bind(("127.0.0.1", 0))
     test.addCleanup(holder.close)
     return int(holder.getsockname()[1])
+
+
+def hang_up(connection: socket.socket, visit: Visit) -> None:
+    """
+    Read something and end, answering nothing.
+    """
+    connection.recv(BLOCK)
+
+
+def deaf_port(test: ProgramTestCase) -> int:
+    """
+    @return: a port that neither accepts nor refuses connections: it listens, and its queue is full.
+    """
+    listener = socket.socket()
+    test.addCleanup(listener.close)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    for _ in range(8):
+        filler = socket.socket()
+        test.addCleanup(filler.close)
+        filler.setblocking(False)
+        filler.connect_ex(listener.getsockname())
+    return int(listener.getsockname()[1])

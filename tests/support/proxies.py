@@ -188,6 +188,39 @@ class Proxy:
         assert found is not None
         return found
 
+    def story(self, client: int) -> list[str]:
+        """
+        @param client: the port of a client of ours on 127.0.0.1.
+        @return: all lines about its connection, without what is different each time: its own port, and the proxy's
+            port at the upstream.
+        """
+        lines = self.lines()
+        begin = f"client 127.0.0.1:{client} connected to "
+        numbers = [line.number for line in lines if line.text.startswith(begin)]
+        if not numbers:
+            return []
+        told = [str(line) for line in lines if line.number == numbers[-1]]
+        told = [line.replace(begin, "client connected to ") for line in told]
+        return [re.sub(r"\] proxy 127\.0\.0\.1:\d+ connected", "] proxy connected", line) for line in told]
+
+    def tells(self, client: int, *wanted: str, but: tuple[str, str] | None = None) -> None:
+        """
+        Wait until the story of a connection is C{wanted}, or fail with both.
+
+        @param wanted: what follows the line that a client has connected.
+        @param but: a pattern, and what stands for whatever it matches, where the moment decides.
+        """
+
+        def told() -> list[str]:
+            lines = self.story(client)[1:]
+            return [re.sub(*but, line) for line in lines] if but else lines
+
+        with suppress(AssertionError):
+            eventually(lambda: told() == list(wanted), "", 10)
+        if told() != list(wanted):
+            lists = ("\n    ".join(lines) for lines in (told(), wanted))
+            raise AssertionError("{} tells\n    {}\ninstead of\n    {}".format(self.name, *lists))
+
     # -- what it has
 
     def processes(self) -> list[int]:
