@@ -17,6 +17,7 @@ from typing import Final
 from OpenSSL import SSL
 
 from sniproxy.tls import native, settings
+from sniproxy.tls.files import Files, wire
 from sniproxy.tls.pem import Read
 from sniproxy.tls.policies import ClientPolicy, ServerPolicy
 
@@ -64,14 +65,14 @@ class ServerContext:
         self.policy: Final = policy
         self.clock: Final = clock
         self.exact: Final = not native.missing()
-        files = settings.Files(read)
+        files = Files(read)
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         warnings = settings.set_common(context, policy)
         self.credentials: Final = settings.use_credentials(context, policy, files)
         settings.set_key_exchange(context, policy, files)
         warnings += settings.set_sessions(context, policy, self.resumes)
         if policy.alpn:
-            context.set_alpn_select_callback(partial(settings.select_alpn, tuple(map(settings.wire, policy.alpn))))
+            context.set_alpn_select_callback(partial(settings.select_alpn, tuple(map(wire, policy.alpn))))
         if policy.verify != "off":
             settings.set_client_verification(context, policy, files, self.exact)
         self.digest: Final = files.digest(policy)
@@ -110,13 +111,13 @@ class ClientContext:
         self.policy: Final = policy
         self.clock: Final = clock
         self.exact: Final = not native.missing()
-        files = settings.Files(read)
+        files = Files(read)
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         warnings = settings.set_common(context, policy)
         self.credentials: Final = settings.use_credentials(context, policy, files)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # sessions.py keeps them
         if policy.alpn:
-            context.set_alpn_protos([settings.wire(name) for name in policy.alpn])
+            context.set_alpn_protos([wire(name) for name in policy.alpn])
         if policy.verify:
             settings.set_server_verification(context, policy, files, self.exact)
         self.digest: Final = files.digest(policy)
@@ -144,9 +145,9 @@ class ClientContext:
         connection.set_connect_state()
         name = server_name.removesuffix(".")
         if name and not settings.is_address(name):
-            connection.set_tlsext_host_name(settings.wire(name))
+            connection.set_tlsext_host_name(wire(name))
         if alpn is not None:
-            connection.set_alpn_protos([settings.wire(each) for each in alpn])
+            connection.set_alpn_protos([wire(each) for each in alpn])
         return connection
 
 
