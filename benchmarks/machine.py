@@ -1,0 +1,98 @@
+"""
+What was measured, on what, and when? And is all there that is needed?
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from importlib.metadata import version
+from typing import Final
+
+from OpenSSL.SSL import OpenSSL_version
+
+from benchmarks.proxies import STREAM_MODULE, Kind, find
+from sniproxy import __version__
+
+HEADER: Final = "/usr/include/openssl/ssl.h"
+POLICY: Final = "/usr/sbin/policy-rc.d"
+
+
+def missing() -> list[str]:
+    """
+    Debian packages without which rows cannot be measured.
+    """
+    return [
+        package
+        for package, there in {
+            "gcc": find("cc"),
+            "libc6-dev": os.path.exists("/usr/include/stdio.h"),
+            "libssl-dev": os.path.exists(HEADER),
+            "nginx": find("nginx"),
+            "libnginx-mod-stream": os.path.exists(STREAM_MODULE),
+            "haproxy": find("haproxy"),
+        }.items()
+        if not there
+    ]
+
+
+def install(packages: Sequence[str]) -> None:
+    """
+    Install them, as root or by sudo, without starting what they bring: it would take ports and cores.
+
+    @raise OSError: it cannot be done.
+    """
+    as_root = [] if os.geteuid() == 0 else ["sudo", "-n", "-E"]
+    lines = [
+        f"if [ ! -e {POLICY} ]; then trap 'rm {POLICY}' EXIT; printf '#!/bin/sh\\nexit 101\\n' > {POLICY}; fi",
+        f"chmod 755 {POLICY}",
+        "apt-get -qq update",
+        f"apt-get -qq install -y --no-install-recommends {' '.join(packages)}",
+    ]
+    done = subprocess.run(
+        [*as_root, "sh", "-ec", "\n".join(lines)], env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, check=False
+    )
+    if done.returncode:
+        raise OSError(f"could not install {' '.join(packages)}")
+
+
+def said_by(program: Sequence[str]) -> str:
+    """
+    The first line of what a program answers.
+    """
+    done = subprocess.run(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return done.stdout.decode("utf-8", "replace").partition("\n")[0].strip()
+
+
+def described(kinds: Sequence[Kind], scale: float) -> dict[str, str]:
+    """
+    All that one must know to compare the figures with others.
+    """
+    model = "unknown"
+    with open("/proc/cpuinfo", encoding="utf-8") as processors:
+        for line in processors:
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+    found = {
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
+        "load before the run": f"{os.getloadavg()[0]:.2f}",
+        "amount of work": f"{scale:g} of a full run",
+    }
+    for kind in kinds:
+        if kind.version and kind.program:
+            found[kind.name] = said_by([kind.program, *kind.version])
+        else:
+            found[kind.name] = (
+                f"{__version__}, Python {platform.python_version()} ({sys.implementation.name}), "
+                + ", ".join(f"{package} {version(package)}" for package in ("Twisted", "pyOpenSSL", "cryptography"))
+                + f", {OpenSSL_version(0).decode('ascii')}"
+            )
+    openssl = find("openssl")
+    if openssl:
+        found["clients and Debian's programs"] = said_by([openssl, "version"])
+    return found
