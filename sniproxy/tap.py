@@ -11,6 +11,7 @@ from twisted.python import usage
 
 from sniproxy.config.dump import dump
 from sniproxy.errors import ConfigErrors
+from sniproxy.logs.sinks import hold_standard_streams
 from sniproxy.service.load import load
 from sniproxy.service.main import ProxyService, complain
 
@@ -60,6 +61,7 @@ def makeService(options: Options) -> IService:
     """
     Read the configuration and bind its sockets; what is wrong is said in a line each, and the exit status is 1.
     """
+    hold_standard_streams()
     try:
         service: IService = ProxyService(options["config"], options["prefix"], options["globals"], signals=True)
     except ConfigErrors as errors:

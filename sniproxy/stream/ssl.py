@@ -20,6 +20,7 @@ from sniproxy.config.directives import MANY, Directive, Repeat, Scope
 from sniproxy.config.grammar import Node
 from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
+from sniproxy.net.legs import nothing
 from sniproxy.net.tls_leg import TlsFailure
 from sniproxy.stream.phases import INTERNAL_SERVER_ERROR, OK, WAIT, Phase
 from sniproxy.stream.preread import Looking
@@ -251,12 +252,12 @@ class Handshake:
         except OSError as error:
             session.info(ssl_error(error, "SSL_do_handshake()"))
             return INTERNAL_SERVER_ERROR
+        self._tls.handler = nothing
         context: ServerContext = session.server.tls
         connection = self._tls.connection
         judgement = judge_client(connection, context, session.runtime.report)
         session.tls = TlsFacts(connection, judgement)
         if not judgement.ok:
-            session.action = ""
             session.info(judgement.message)
             return INTERNAL_SERVER_ERROR
         session.action = ""
