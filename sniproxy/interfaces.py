@@ -186,9 +186,17 @@ class IChoice(Interface):
     One session's way through the peers of an upstream.
     """
 
+    name = Attribute("The upstream's, for messages where there is no peer.")
+    tries = Attribute("How many peers are left to try, the one in use included; may be lowered.")
+
     def next() -> Any:
         """
         @return: L{sniproxy.balancing.peers.Peer}, or None when no peer is live.
+        """
+
+    def connected() -> None:
+        """
+        The peer last given by C{next} answered: a new chance after failures was used well.
         """
 
     def release(failed: bool) -> None:
