@@ -20,7 +20,7 @@ INDENT: Final = "    "
 
 _NAMED: Final = {"\t": r"\t", "\r": r"\r", "\n": r"\n"}
 # a backslash means itself unless one of these follows, or the closing quote does
-_SPECIAL: Final = re.compile(r"\\(?=[\"'\\trn]|\Z)|[\t\r\n]")
+_SPECIAL: Final = re.compile(r"\\(?=[\"'\\trn\t\r\n]|\Z)|[\t\r\n]")
 
 
 def quote(word: str, quoted: bool = False) -> str:

@@ -176,7 +176,11 @@ class Readers(SynchronousTestCase):
         """
         for make in (cached, volatile):
             readers: list[Render] = []
-            readers.append(make("a", lambda subject, readers=readers: f"<{readers[0](subject)}>"))
+
+            def itself(subject: Subject, readers: list[Render] = readers) -> str:
+                return f"<{readers[0](subject)}>"
+
+            readers.append(make("a", itself))
             self.assertEqual(readers[0](Subject()), "<>")
 
     def test_volatile_raises(self) -> None:
