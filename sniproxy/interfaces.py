@@ -47,8 +47,8 @@ class IPhaseHandler(Interface):
     def __call__(session: Any) -> Any:
         """
         @return: C{None} to go on with the next handler; L{sniproxy.stream.phases.WAIT} after arranging that
-            C{session.resume()} (go on) or C{session.finish(status)} will be called;
-            L{sniproxy.stream.phases.DONE} to end this phase; or a status (200, 400, 403, 500, 502, 503) to end the session.
+            C{session.resume()} (go on) or C{session.finish(status)} will be called; L{sniproxy.stream.phases.DONE} to
+            end this phase; or a status (200, 400, 403, 500, 502, 503) to end the session.
         """
 
 
@@ -75,6 +75,7 @@ class ILeg(Interface):
     owner: Any = Attribute("An object with C{crashed()}, called when the handler raised; or None.")
     plain: bool = Attribute("Whether readiness to read says all: False where reading may wait for writing (TLS).")
     held: bytes = Attribute("What was put back or taken early; it is received first.")
+    connection: Any = Attribute("The OpenSSL connection of a leg that speaks TLS; None where bytes are plain.")
     peer: Address = Attribute("L{sniproxy.addresses.Address} of the far end.")
     local: Address = Attribute("L{sniproxy.addresses.Address} of our end.")
 
@@ -82,7 +83,8 @@ class ILeg(Interface):
         """
         Begin to tell C{handler} of edges.
 
-        @return: whether this is the beginning, so that what is ready already will be told as an edge; else try first, then wait.
+        @return: whether this is the beginning, so that what is ready already will be told as an edge; else try first,
+            then wait.
         """
 
     def receive(limit: int) -> bytes | None:
@@ -129,7 +131,8 @@ class ILeg(Interface):
 
     def fill(limit: int) -> bool:
         """
-        Take what has arrived and hold it, until C{limit} bytes are held: for those who must see more than the kernel keeps.
+        Take what has arrived and hold it, until C{limit} bytes are held: for those who must see more than the kernel
+        keeps.
 
         @return: whether more may come; False at the end of the stream.
         @raise OSError: the connection is broken.
@@ -142,8 +145,13 @@ class ILeg(Interface):
 
     def descriptor() -> int | None:
         """
-        @return: the descriptor whose bytes are this leg's bytes, for the kernel to move once what is held has been taken; None
-            where there is none.
+        @return: the descriptor whose bytes are this leg's bytes, for the kernel to move once what is held has been
+            taken; None where there is none.
+        """
+
+    def socket() -> Any:
+        """
+        @return: the socket at the bottom of this leg, for its options; None where there is none.
         """
 
 
@@ -163,9 +171,9 @@ class IRelay(Interface):
         @param done: called once, with L{sniproxy.net.relay.Result}; the legs are still open then.
         @param holder: whose deadline (L{sniproxy.net.timers.Holder}) every move puts off.
         @param now: the clock of that deadline.
-        @return: an object with C{begin(quiet)}, which takes both legs (C{quiet}: the upstream is known to have said nothing yet),
-            C{stop()}, which gives them back without a report, and the flows C{up} and C{down} with what they C{received} and
-            C{sent}.
+        @return: an object with C{begin(quiet)}, which takes both legs (C{quiet}: the upstream is known to have said
+            nothing yet), C{stop()}, which gives them back without a report, and the flows C{up} and C{down} with what
+            they C{received} and C{sent}.
         """
 
 

@@ -97,8 +97,8 @@ def connect(
     """
     Connect without blocking.
 
-    @param done: called with the leg, or the error, and the event bits that came with it (0 for an immediate failure, after which
-        None is returned). The leg is watched already.
+    @param done: called with the leg, or the error, and the event bits that came with it (0 for an immediate failure,
+        after which None is returned). The leg is watched already.
     """
     sock = _socket.socket(_FAMILIES[address.family], _STREAM, 0)
     try:

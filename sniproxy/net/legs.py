@@ -1,9 +1,9 @@
 """
 One side of a session over a socket of our own: the plain leg.
 
-Strategy: the Python-level socket is the bare C{_socket.socket}, which costs no C{getsockname} and no bookkeeping, and is read
-with C{MSG_DONTWAIT}, which costs no C{ioctl}. Bytes that were read too early (an inbound header, a peek that could not see all)
-are held and come first; whoever lets the kernel move bytes takes the held ones before.
+Strategy: the Python-level socket is the bare C{_socket.socket}, which costs no C{getsockname} and no bookkeeping, and
+is read with C{MSG_DONTWAIT}, which costs no C{ioctl}. Bytes that were read too early (an inbound header, a peek that
+could not see all) are held and come first; whoever lets the kernel move bytes takes the held ones before.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def address_of(family: int, sockaddr: Any) -> Address:
     if family == AF_INET6:
         host = sockaddr[0].partition("%")[0]
         return Address("inet6", host, sockaddr[1])
-    return Address("unix", sockaddr.decode("utf-8", "surrogateescape") if isinstance(sockaddr, bytes) else sockaddr or "")
+    if isinstance(sockaddr, bytes):  # an abstract one
+        sockaddr = sockaddr.decode("utf-8", "surrogateescape")
+    return Address("unix", sockaddr or "")
 
 
 class Owner(Protocol):
@@ -59,13 +61,15 @@ class Owner(Protocol):
 @implementer(ILeg)
 class SocketLeg:
     """
-    A connected (or connecting) stream socket. Owns the socket. Holds at most what L{hold} was given; waits for nothing itself.
+    A connected (or connecting) stream socket. Owns the socket. Holds at most what L{hold} was given; waits for
+    nothing itself.
 
     @ivar sock: the socket, for relays that move its bytes themselves.
     @ivar owner: who is told when a handler raised.
     """
 
     plain = True
+    connection = None
 
     __slots__ = ("_local", "_peer", "handler", "held", "number", "owner", "poller", "sock", "watched")
 
@@ -162,7 +166,7 @@ class SocketLeg:
         """
         @see: L{ILeg.again}
         """
-        self.poller.again(self.number)
+        self.poller.again(self.number, self)
 
     def send(self, data: bytes | memoryview) -> int:
         """
@@ -210,6 +214,12 @@ class SocketLeg:
         @see: L{ILeg.descriptor}
         """
         return self.number
+
+    def socket(self) -> _socket.socket | None:
+        """
+        @see: L{ILeg.socket}
+        """
+        return self.sock
 
     def crashed(self) -> None:
         """

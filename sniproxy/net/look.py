@@ -1,9 +1,9 @@
 """
 Look, don't eat: what a client's first bytes are, while they stay where they are.
 
-Strategy: the leg is peeked at after each edge, until the reader has a verdict. Where peeking cannot see all, because the kernel's buffer
-fills before the verdict is there (a unix socket takes some 70 small writes, a receive window may be small), the bytes are
-taken after all and held by the leg, which hands them to whoever reads next.
+Strategy: the leg is peeked at after each edge, until the reader has a verdict. Where peeking cannot see all, because
+the kernel's buffer fills before the verdict is there (a unix socket takes some 70 small writes, a receive window may
+be small), the bytes are taken after all and held by the leg, which hands them to whoever reads next.
 """
 
 from __future__ import annotations

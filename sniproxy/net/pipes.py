@@ -1,9 +1,9 @@
 """
 Pipes for splice, lent and given back.
 
-Strategy: a pipe is borrowed only while bytes are moving, so a few serve thousands of sessions. It starts at the kernel's
-64 KiB and is grown when it runs full; a user without privileges may own only so much pipe memory, so growing may fail and the
-pipe stays as it is.
+Strategy: a pipe is borrowed only while bytes are moving, so a few serve thousands of sessions. It starts at the
+kernel's 64 KiB and is grown when it runs full; a user without privileges may own only so much pipe memory, so growing
+may fail and the pipe stays as it is.
 """
 
 from __future__ import annotations

@@ -1,19 +1,22 @@
 """
 What wakes up legs: an edge-triggered epoll of our own, nested in the Twisted reactor.
 
-Strategy: the descriptor of the epoll is the only thing the reactor watches. When it turns readable, L{Poller.doRead} drains it
-in a tight loop; no Twisted transport and no log context exists for each event. Descriptors are registered once, for
-everything, and never changed. A batch of events can name a descriptor that an earlier event of the same batch closed, so
-descriptors are closed after the batch: until then the number cannot come back as somebody else.
+Strategy: the descriptor of the epoll is the only thing the reactor watches. When it turns readable, L{Poller.doRead}
+drains it in a tight loop; no Twisted transport and no log context exists for each event. Descriptors are registered
+once, for everything, and never changed. A batch of events can name a descriptor that an earlier event of the same
+batch closed, so descriptors are closed after the batch: until then the number cannot come back as somebody else.
+
+Who stops before it would block asks to be called again; that is a list of our own and not a question to the kernel,
+which knows nothing of bytes that are held in Python or inside OpenSSL, and would be silent about them.
 """
 
 from __future__ import annotations
 
 import select
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -30,6 +33,9 @@ ENDED: Final = ERR | HUP | RDHUP
 
 READABLE: Final = IN | ENDED
 """Reading has something to say."""
+
+AGAIN: Final = IN | OUT
+"""What a handler is told that asked to be called again."""
 
 _EDGES: Final = IN | OUT | RDHUP | (1 << 31)
 _LEVEL: Final = IN
@@ -65,11 +71,16 @@ class Poller:
 
     log = Logger()
 
-    def __init__(self, reactor: IReactorFDSet) -> None:
+    def __init__(self, reactor: Any) -> None:
+        """
+        @param reactor: C{IReactorFDSet} and C{IReactorTime}.
+        """
         self._reactor = reactor
         self._epoll = select.epoll()
         self._watched: dict[int, Watched] = {}
         self._closing: list[_socket.socket] = []
+        self._again: list[tuple[int, Watched]] = []
+        self._call: IDelayedCall | None = None
         self._busy = False
         reactor.addReader(self)
 
@@ -95,21 +106,24 @@ class Poller:
         """
         Tell C{watched.handler} about every edge of a descriptor. What is ready already is an edge.
         """
-        self._watched[descriptor] = watched
         self._epoll.register(descriptor, _EDGES)
+        self._watched[descriptor] = watched
 
     def watch_level(self, descriptor: int, watched: Watched) -> None:
         """
         Tell C{watched.handler} as long as there is something to read: for listening sockets.
         """
-        self._watched[descriptor] = watched
         self._epoll.register(descriptor, _LEVEL)
+        self._watched[descriptor] = watched
 
-    def again(self, descriptor: int) -> None:
+    def again(self, descriptor: int, watched: Watched) -> None:
         """
-        Tell of what is ready once more, as if it were a new edge.
+        Call the handler once more, after the others that are ready, whatever the kernel thinks of the descriptor;
+        unless it is watched by somebody else, or nobody, by then.
         """
-        self._epoll.modify(descriptor, _EDGES)
+        self._again.append((descriptor, watched))
+        if not self._busy:
+            self._wake()
 
     def forget(self, descriptor: int) -> None:
         """
@@ -130,33 +144,57 @@ class Poller:
 
     def doRead(self) -> None:
         """
-        Handle what is ready. A handler that raises loses its own connection and nothing else.
+        Handle what is ready. A handler that raises loses its own connection and nothing else; nothing escapes to the
+        reactor, which would answer by losing this reader, and with it every connection.
         """
         poll = self._epoll.poll
         watched = self._watched.get
         self._busy = True
         for _ in range(ROUNDS):
             events = poll(0, BATCH)
-            if not events:
+            if not events and not self._again:
                 break
             for descriptor, bits in events:
                 whose = watched(descriptor)
                 if whose is not None:
                     try:
                         whose.handler(bits)
-                    except Exception:
+                    except BaseException:
                         self._failed(whose)
+            if self._again:
+                self._call_again()
             if self._closing:
                 for sock in self._closing:
                     sock.close()
                 self._closing.clear()
+            if self._epoll.closed:
+                break
         self._busy = False
+        if self._again:
+            self._wake()
+
+    def _call_again(self) -> None:
+        again, self._again = self._again, []
+        for descriptor, whose in again:
+            if self._watched.get(descriptor) is whose:
+                try:
+                    whose.handler(AGAIN)
+                except BaseException:
+                    self._failed(whose)
+
+    def _wake(self) -> None:
+        if self._call is None and not self._epoll.closed:
+            self._call = self._reactor.callLater(0, self._awake)
+
+    def _awake(self) -> None:
+        self._call = None
+        self.doRead()
 
     def _failed(self, whose: Watched) -> None:
         self.log.failure("internal error while handling a connection")
         try:
             whose.crashed()
-        except Exception:
+        except BaseException:
             self.log.failure("internal error while ending a connection")
 
     def stop(self) -> None:
@@ -166,7 +204,11 @@ class Poller:
         if not self._epoll.closed:
             self._reactor.removeReader(self)
             self._epoll.close()
+            if self._call is not None:
+                self._call.cancel()
+                self._call = None
             self._watched.clear()
+            self._again.clear()
             for sock in self._closing:
                 sock.close()
             self._closing.clear()

@@ -1,9 +1,10 @@
 """
 How bytes get from one leg to the other: the relay that fits any two legs.
 
-Strategy: a relay is two flows. A flow receives into one pending piece and sends it on; it reads again only when the piece is gone,
-so back-pressure needs no high-water mark and a flow holds at most C{buffer_size} bytes. A flow waits either for its source (it
-is hungry) or for its sink (it is stuck); an edge of a leg therefore concerns one flow that is hungry for it and one that is stuck on it.
+Strategy: a relay is two flows. A flow receives into one pending piece and sends it on; it reads again only when the
+piece is gone, so back-pressure needs no high-water mark and a flow holds at most C{buffer_size} bytes. A flow waits
+either for its source (it is hungry) or for its sink (it is stuck); an edge of a leg therefore concerns one flow that
+is hungry for it and one that is stuck on it.
 """
 
 from __future__ import annotations
@@ -66,7 +67,20 @@ class Flow:
     @ivar switch_at: bytes received after which a relay may move the rest another way.
     """
 
-    __slots__ = ("began", "ended", "finished", "pending", "pipe", "received", "sent", "side", "sink", "source", "stuck", "switch_at")
+    __slots__ = (
+        "began",
+        "ended",
+        "finished",
+        "pending",
+        "pipe",
+        "received",
+        "sent",
+        "side",
+        "sink",
+        "source",
+        "stuck",
+        "switch_at",
+    )
 
     def __init__(self, side: Side, source: Any, sink: Any) -> None:
         self.side: Side = side
@@ -85,8 +99,8 @@ class Flow:
 
 class Relaying:
     """
-    Two flows at work. Owns the legs' handlers until C{done}; does not close them. Waits under C{holder}'s deadline, which every
-    move puts off.
+    Two flows at work. Owns the legs' handlers until C{done}; does not close them. Waits under C{holder}'s deadline,
+    which every move puts off.
     """
 
     __slots__ = ("_closing", "_done", "_ended", "down", "holder", "now", "options", "up")

@@ -1,11 +1,11 @@
 """
 How the kernel moves bytes that we need not see: the relay between two plain sockets.
 
-Strategy: the first C{FIRST} bytes of a flow go by recv and send, since most flows are short and a pipe costs more than it saves; the rest
-is spliced through a borrowed pipe, which is given back whenever the flow is hungry.
+Strategy: the first C{FIRST} bytes of a flow go by recv and send, since most flows are short and a pipe costs more
+than it saves; the rest is spliced through a borrowed pipe, which is given back whenever the flow is hungry.
 
-What this relay no longer guarantees once a flow is spliced: nobody sees its bytes, and C{buffer_size} does not bound them (the pipe's
-capacity does).
+What this relay no longer guarantees once a flow is spliced: nobody sees its bytes, and C{buffer_size} does not bound
+them (the pipe's capacity does).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
 How waits end: one coarse deadline for each holder, however often it is put off.
 
-Strategy: holders lie in buckets of C{RESOLUTION} seconds, and one delayed call of the clock waits for the earliest bucket.
-Putting a deadline off is one attribute write, C{holder.due = later}: the holder stays in its bucket, and is moved when that
-bucket comes up. So the cost of activity is nothing, and that of a wait one set operation.
+Strategy: holders lie in buckets of C{RESOLUTION} seconds, and one delayed call of the clock waits for the earliest
+bucket. Putting a deadline off is one attribute write, C{holder.due = later}: the holder stays in its bucket, and is
+moved when that bucket comes up. So the cost of activity is nothing, and that of a wait one set operation.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Holder(Protocol):
     """
     Whatever may wait.
 
-    @ivar due: when the wait ends, on the clock of L{Deadlines.now}; L{NEVER} where there is none. May be written directly to
-        put off a deadline that is set.
+    @ivar due: when the wait ends, on the clock of L{Deadlines.now}; L{NEVER} where there is none. May be written
+        directly to put off a deadline that is set.
     @ivar bucket: belongs to L{Deadlines}; begins as 0.
     """
 

@@ -1,9 +1,9 @@
 """
 One side of a session that speaks TLS: over a socket of its own, or over any other leg.
 
-Strategy: L{TlsLeg} binds the OpenSSL connection to the socket itself, so that no byte passes through Python twice; L{BioTlsLeg} feeds
-OpenSSL by memory BIOs, for legs that have no socket or hold bytes that OpenSSL must see first. Both are made from a connection that is
-handed in; what it trusts is not this room's business.
+Strategy: L{TlsLeg} binds the OpenSSL connection to the socket itself, so that no byte passes through Python twice;
+L{BioTlsLeg} feeds OpenSSL by memory BIOs, for legs that have no socket or hold bytes that OpenSSL must see first.
+Both are made from a connection that is handed in; what it trusts is not this room's business.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class _Tls:
 
     @ivar connection: the pyOpenSSL connection, with its state set.
     @ivar established: the handshake is done.
-    @ivar first_read: called once, when the first bytes were received: a TLS 1.3 server has sent its session tickets by then.
+    @ivar first_read: called once, when the first bytes were received: a TLS 1.3 server has sent its session tickets
+        by then.
     """
 
     plain = False
@@ -163,6 +164,12 @@ class _Tls:
         """
         return None
 
+    def socket(self) -> Any:
+        """
+        @see: L{ILeg.socket}
+        """
+        return self.raw.socket()
+
     def receive(self, limit: int) -> bytes | None:
         """
         @see: L{ILeg.receive}
@@ -225,8 +232,8 @@ class TlsLeg(_Tls):
         @see: L{ILeg.receive}
         """
         if self.held:
-            data, self.held = self.held[:limit], self.held[limit:]
-            return data
+            held, self.held = self.held[:limit], self.held[limit:]
+            return held
         try:
             data: bytes = self.connection.recv(limit)
             if self.first_read is not None:
@@ -281,8 +288,9 @@ class TlsLeg(_Tls):
 @implementer(ILeg)
 class BioTlsLeg(_Tls):
     """
-    TLS over any leg, by memory BIOs. Owns the leg. Holds at most one record that the leg below would not take; it is owed to
-    C{send}, which counts it as taken when it is with the leg below, so that nothing that counts is lost at a close.
+    TLS over any leg, by memory BIOs. Owns the leg. Holds at most one record that the leg below would not take; it is
+    owed to C{send}, which counts it as taken when it is with the leg below, so that nothing that counts is lost at a
+    close.
     """
 
     __slots__ = ("_outgoing", "_owed")
@@ -360,8 +368,8 @@ class BioTlsLeg(_Tls):
         @see: L{ILeg.receive}
         """
         if self.held:
-            data, self.held = self.held[:limit], self.held[limit:]
-            return data
+            held, self.held = self.held[:limit], self.held[limit:]
+            return held
         while True:
             try:
                 data: bytes = self.connection.recv(limit)
@@ -386,8 +394,8 @@ class BioTlsLeg(_Tls):
         if not self._flush():
             return 0
         if self._owed:
-            taken, self._owed = self._owed, 0
-            return taken
+            owed, self._owed = self._owed, 0
+            return owed
         try:
             taken: int = self.connection.send(data[:MOST])
         except (SSL.WantReadError, SSL.WantWriteError):
