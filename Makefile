@@ -43,7 +43,7 @@ own: $(VENV)/.dev
 	$(BIN)/python -m tests.own
 
 bench: $(VENV)/.run
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/run.py --install $(BENCH)
 
 news: $(VENV)/.dev
 	$(BIN)/towncrier build --draft --version next

@@ -76,7 +76,8 @@ def free_ports(count: int) -> list[int]:
         ceiling = int(limits.read().split()[0])
     found: list[int] = []
     with ExitStack() as held:
-        for port in range(max(1025, ceiling - 4000), ceiling):
+        # From one place or another, lest two runs on a machine meet.
+        for port in range(max(1025, ceiling - 4000 + os.getpid() * 37 % 3000), ceiling):
             each = held.enter_context(socket.socket())
             try:
                 each.bind(("127.0.0.1", port))

@@ -37,7 +37,8 @@
 
 #define MESSAGE 64
 #define TRAILER 8
-#define ORDER 16
+#define ORDER 24
+#define GREETING "an order" /* 8 bytes, and no numbers: the first could be that of a ClientHello */
 #define PERIOD 65521 /* a prime: no buffer size divides it */
 #define CHUNK (256 * 1024)
 #define SEAM 32      /* bytes compared at each end of a piece */
@@ -301,8 +302,8 @@ static bool server_feed(struct conn *c, const unsigned char *data, size_t length
             memcpy(c->small + c->small_length, data, used);
             if ((c->small_length += used) == need) {
                 if (c->kind == BYTES) {
-                    c->in_total = number(c->small);
-                    c->out_total = number(c->small + 8);
+                    c->in_total = number(c->small + 8);
+                    c->out_total = number(c->small + 16);
                 }
                 c->small_length = 0;
                 c->stage = c->kind == BYTES ? BODY : REPLY;
@@ -312,13 +313,18 @@ static bool server_feed(struct conn *c, const unsigned char *data, size_t length
         case BODY:
             used = length;
             if (c->kind == ECHO) {
-                if (c->small_length + length > sizeof c->small)
+                if (c->small_length + length > sizeof c->small) {
+                    fprintf(stderr, "load: back end: %zu bytes at once to echo\n", c->small_length + length);
                     return false;
+                }
                 memcpy(c->small + c->small_length, data, length);
                 c->small_length += length;
             } else {
-                if (c->in + length > c->in_total || !as_expected(c->in, data, length))
+                if (c->in + length > c->in_total || !as_expected(c->in, data, length)) {
+                    fprintf(stderr, "load: back end: other bytes than were sent: %zu at byte %" PRIu64 " of %" PRIu64 "\n",
+                            length, c->in, c->in_total);
                     return false;
+                }
                 c->in += length;
             }
             break;
@@ -722,8 +728,9 @@ static int work(void)
         prefix_length = MESSAGE;
     }
     if (want.kind == BYTES) {
-        memcpy(prefix + prefix_length, &want.up, 8);
-        memcpy(prefix + prefix_length + 8, &want.down, 8);
+        memcpy(prefix + prefix_length, GREETING, 8);
+        memcpy(prefix + prefix_length + 8, &want.up, 8);
+        memcpy(prefix + prefix_length + 16, &want.down, 8);
         prefix_length += ORDER;
     }
     if (want.kind == BYTES || want.kind == HOLD)

@@ -175,9 +175,9 @@ def page(
 Written by `make bench`, with what [benchmarks/](../benchmarks/README.md) holds; change nothing above the notes by hand.
 
 Processor time (memory, in its row) that a proxy uses for the same work, as a share of what nginx uses: less is better,
-1.00 is nginx. One worker on one core; the clients and the back end on another. All proxies take their turn in each round, and
-the median of the rounds counts (rounds: {rounds}). Every byte was counted at both ends, and a row with an error or a
-short read has no figure.
+1.00 is nginx. One worker on one core; the clients and the back end on another. All proxies take their turn in each
+round, and the median of the rounds counts (rounds: {rounds}). Every byte was counted at both ends, and a row with an
+error or a short read has no figure.
 
 ![cost as a share of nginx's]({plot})
 
