@@ -113,7 +113,7 @@ class PageTests(SynchronousTestCase):
         bars = [float(each.attrib["width"]) for each in drawn.iter(f"{space}rect") if each.attrib.get("x") == "400"]
         one = next(each for each in drawn.iter(f"{space}path") if "stroke-dasharray" in each.attrib)
         self.assertEqual(len(bars), 1)
-        self.assertAlmostEqual(bars[0], (float(one.attrib["d"][1:].split()[0]) - 400) / 2, delta=0.2)
+        self.assertAlmostEqual(bars[0], (float(one.attrib["d"][1:].split()[0]) - 400) / 2, places=0)
         self.assertIn("no figure", [each.text for each in drawn.iter(f"{space}text")])
 
 
