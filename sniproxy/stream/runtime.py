@@ -1,8 +1,9 @@
 """
 A configuration at work: its open doors, the sessions under way, and what they all share.
 
-Strategy: L{Engine} is the process, one for its life: sockets, clocks, the counter of connections. L{Runtime} is one configuration on
-it; a reload makes another one beside it, which takes the listening sockets, and the old one lives until its last session ends.
+Strategy: L{Engine} is the process, one for its life: sockets, clocks, the counter of connections. L{Runtime} is one
+configuration on it; a reload makes another one beside it, which takes the listening sockets, and the old one lives until
+its last session ends.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from twisted.logger import Logger
 
 from sniproxy.addresses import Address
 from sniproxy.config.build import Build
-from sniproxy.levels import ALERT, CRIT, INFO
+from sniproxy.levels import CRIT, INFO
 from sniproxy.logs.error_log import ErrorLog, error_log_of
 from sniproxy.logs.sinks import files_of
 from sniproxy.net.legs import SocketLeg
@@ -78,7 +79,8 @@ class Door:
 
 def doors_of(found: Iterable[Listening]) -> dict[Address, tuple[Listening, dict[str, Listening]]]:
     """
-    Which sockets are needed: an address of a port that has a wildcard needs none of its own, unless it says C{bind} or sets an option.
+    Which sockets are needed: an address of a port that has a wildcard needs none of its own, unless it says C{bind} or
+    sets an option.
 
     @return: by the address to bind: the listening of the socket, and those that come in by it as well, by their host.
     """
@@ -145,16 +147,16 @@ class Runtime:
         """
         session = Session(self, listening, leg, listening.default)
         self.sessions.add(session)
-        try:
-            error_log = session.server.error_log
-            if error_log.level >= INFO:
-                who = "unix:" if leg.peer.family == "unix" else leg.peer.text
-                error_log.write(INFO, f"client {who} connected to {listening.text}", session.number)
-            session.resume()
-        except Exception:
-            self.internal_error()
-            session.crashed()
+        session.run(self._greet, session)
+        session.resume()
         return session
+
+    def _greet(self, session: Session) -> None:
+        error_log = session.server.error_log
+        if error_log.level >= INFO:
+            peer = session.peer
+            who = "unix:" if peer.family == "unix" else peer.text
+            error_log.write(INFO, f"client {who} connected to {session.listening.text}", session.number)
 
     def ended(self, session: Session) -> None:
         """
@@ -172,17 +174,14 @@ class Runtime:
             return None
         known = self._resolvers.get(settings)
         if known is None:
-            known = self._resolvers[settings] = Resolver(
-                settings, self.engine.reactor, self.error_log.write
-            )
+            known = self._resolvers[settings] = Resolver(settings, self.engine.reactor, self.error_log.write)
         return known
 
     def internal_error(self) -> None:
         """
-        We have a fault: say where, and go on.
+        We have a fault, and handle an exception of it: say where, and go on.
         """
-        self._log.failure("internal error")
-        self.error_log.write(ALERT, "internal error; the traceback is in the log of twistd")
+        self._log.failure("internal error in a session")
 
     def report(self, error: Exception) -> None:
         """

@@ -1,18 +1,19 @@
 """
 One client's way through the phases: the spine that handlers hang on.
 
-Strategy: a session is one slotted object that is its own deadline holder, its own log context and the subject of variables. It walks the
-phases of its server by two counters, so that a handler may stop the walk, wait for anything, and C{resume()} it; and so that
-a change of server in the middle (by the name in the ClientHello) takes effect with the next handler.
+Strategy: a session is one slotted object that is its own deadline holder, its own log context and the subject of
+variables. It walks the phases of its server by two counters, so that a handler may stop the walk, wait for anything, and
+C{resume()} it; and so that a change of server in the middle (by the name in the ClientHello) takes effect with the next
+handler.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sniproxy.addresses import Address
-from sniproxy.levels import ERROR, INFO
+from sniproxy.levels import ALERT, ERROR, INFO
 from sniproxy.net.legs import nothing
 from sniproxy.net.timers import NEVER
 from sniproxy.stream.phases import INTERNAL_SERVER_ERROR, OK, Answer, Phase
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from sniproxy.stream.runtime import Runtime
     from sniproxy.stream.server import Server
     from sniproxy.wire.client_hello import ClientHello
+
+INTERNAL_ERROR: Final = "internal error; the traceback is in the log of twistd"
+"""What the error log says of our own faults."""
 
 
 class Cancellable(Protocol):
@@ -211,8 +215,12 @@ class Session:
 
     def resume(self) -> None:
         """
-        Go on with the next handler of the phase, then with the next phase.
+        Go on with the next handler of the phase, then with the next phase. Nothing happens in a session that has ended.
         """
+        if not self.ended:
+            self.run(self._walk)
+
+    def _walk(self) -> None:
         while self._phase < Phase.CONTENT:
             handlers = self.server.phases[self._phase]
             if self._step < len(handlers):
@@ -266,12 +274,18 @@ class Session:
         The deadline has passed.
         """
         on_expired, self._on_expired = self._on_expired, None
-        if on_expired is not None and not self.ended:
-            try:
-                on_expired()
-            except Exception:
-                self.runtime.internal_error()
-                self.crashed()
+        if on_expired is not None:
+            self.run(on_expired)
+
+    def run(self, step: Callable[..., None], *arguments: Any) -> None:
+        """
+        Call what was waited for. If it raises, that is our fault and the end of this session, and of nothing else.
+        """
+        try:
+            step(*arguments)
+        except Exception:
+            self.runtime.internal_error()
+            self.crashed()
 
     def finish(self, status: int = OK) -> None:
         """
@@ -281,32 +295,42 @@ class Session:
             return
         self.ended = True
         self.status = status
-        self._on_expired = None
-        self.runtime.deadlines.clear(self)
-        if self.pending is not None:
-            pending, self.pending = self.pending, None
+        self.stop_waiting()
+        for step in (self._let_go, self._write_log, self._close):
+            try:
+                step()
+            except Exception:
+                self.runtime.internal_error()
+                self.log(ALERT, INTERNAL_ERROR)
+        self.runtime.ended(self)
+
+    def _let_go(self) -> None:
+        pending, self.pending = self.pending, None
+        if pending is not None:
             pending.cancel()
-        try:
-            for handler in self.server.phases[Phase.LOG]:
-                handler(self)
-        except Exception:
-            self.runtime.internal_error()
+
+    def _write_log(self) -> None:
+        for handler in self.server.phases[Phase.LOG]:
+            handler(self)
+
+    def _close(self) -> None:
         self.client.handler = nothing
         self.client.close()
-        self.runtime.ended(self)
 
     def crashed(self) -> None:
         """
-        There was an internal error in a handler of one of the legs: end closed.
+        There was an internal error in something done for this session: end closed.
         """
-        self.finish(INTERNAL_SERVER_ERROR)
+        if not self.ended:
+            self.log(ALERT, INTERNAL_ERROR)
+            self.finish(INTERNAL_SERVER_ERROR)
 
     # The log.
 
     def log(self, level: int, message: str) -> None:
         """
-        Write to the error log of the server in force, with what nginx adds for a stream session: what it was doing, client, server,
-        upstream and bytes.
+        Write to the error log of the server in force, with what nginx adds for a stream session: what it was doing,
+        client, server, upstream and bytes.
         """
         error_log = self.server.error_log
         if level > error_log.level:
