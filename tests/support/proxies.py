@@ -47,6 +47,12 @@ MODULES: Final = (
 _LINE: Final = re.compile(
     r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(?P<level>[a-z]+)\] \d+#\d+: (?:\*(?P<number>\d+) )?(?P<text>.*)$"
 )
+# Words of OpenSSL that newer versions say differently.
+_NEWER_WORDS: Final = (
+    (re.compile(r"\b(ssl/tls|tls) alert handshake failure"), "sslv3 alert handshake failure"),
+    (re.compile(r" or the system clock is incorrect"), ""),
+)
+_OWN_PORT: Final = re.compile(r"\] proxy 127\.0\.0\.1:\d+ connected")
 _VALUE: Final = re.compile(r"@(\w+)@")
 
 
@@ -201,7 +207,12 @@ class Proxy:
             return []
         told = [str(line) for line in lines if line.number == numbers[-1]]
         told = [line.replace(begin, "client connected to ") for line in told]
-        return [re.sub(r"\] proxy 127\.0\.0\.1:\d+ connected", "] proxy connected", line) for line in told]
+        for pattern, words in (
+            *_NEWER_WORDS,
+            (re.compile(r"\] proxy 127\.0\.0\.1:\d+ connected"), "] proxy connected"),
+        ):
+            told = [pattern.sub(words, line) for line in told]
+        return told
 
     def tells(self, client: int, *wanted: str, but: tuple[str, str] | None = None) -> None:
         """
@@ -216,7 +227,7 @@ class Proxy:
             return [re.sub(*but, line) for line in lines] if but else lines
 
         with suppress(AssertionError):
-            eventually(lambda: told() == list(wanted), "", 10)
+            eventually(lambda: told() == list(wanted), "", PATIENCE / 3)
         if told() != list(wanted):
             lists = ("\n    ".join(lines) for lines in (told(), wanted))
             raise AssertionError("{} tells\n    {}\ninstead of\n    {}".format(self.name, *lists))
