@@ -46,6 +46,7 @@ def _failure(error: SSL.Error) -> OSError:
         number = error.args[0]
         if number > 0:
             return OSError(number, strerror(number))
+    if isinstance(error, (SSL.SysCallError, SSL.ZeroReturnError)):
         return ConnectionResetError(0, "peer closed connection in SSL handshake")
     reasons = error.args[0] if error.args else ()
     return TlsFailure(tuple(tuple(reason) for reason in reasons))

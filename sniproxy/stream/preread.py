@@ -8,11 +8,13 @@ edges under one deadline of the session, and answers to the walk of phases like 
 from __future__ import annotations
 
 from collections.abc import Callable
+from errno import ETIMEDOUT
+from os import strerror
 from typing import Any
 
 from sniproxy.net.legs import nothing
 from sniproxy.net.look import GONE, look
-from sniproxy.stream.phases import OK, WAIT
+from sniproxy.stream.phases import WAIT
 from sniproxy.stream.session import Session
 
 
@@ -23,37 +25,44 @@ class Looking:
     The reader sees at most C{limit} bytes. Owns the leg's handler meanwhile.
     """
 
-    __slots__ = ("_decided", "_expired", "_limit", "_looks", "_reader", "_session")
+    __slots__ = ("_decided", "_failed", "_limit", "_looks", "_reader", "_session")
 
-    def __init__(self, session: Session, reader: Any, limit: int, decided: Callable[[Session, Any], Any]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        reader: Any,
+        limit: int,
+        decided: Callable[[Session, Any], Any],
+        failed: Callable[[Session, OSError | None, bool], Any],
+    ) -> None:
         """
         @param reader: L{sniproxy.net.look.Reader}.
-        @param decided: called once with the session and the verdict; its answer is the handler's.
+        @param decided: called with the session and the verdict; its answer is the handler's.
+        @param failed: called instead, where there will be no verdict, with what happened (None for an orderly end, L{TimeoutError}
+            when the time was up) and whether any byte was seen; its answer is a status.
         """
         self._session = session
         self._reader = reader
         self._limit = limit
         self._decided = decided
+        self._failed = failed
         self._looks = 0
-        self._expired: Callable[[Session], None]
 
-    def begin(self, seconds: float, expired: Callable[[Session], None]) -> Any:
+    def begin(self, seconds: float) -> Any:
         """
         @param seconds: how long the whole look may take.
-        @param expired: called when it took longer; it ends the session.
         @return: what the handler has to answer.
         """
-        self._expired = expired
         leg = self._session.client
         leg.handler = self._event
         answer = WAIT if leg.watch() else self._look(0)
-        if answer is WAIT:
+        if answer is WAIT and leg.handler == self._event:
             self._session.wait(seconds, self._late)
         return answer
 
     def _late(self) -> None:
-        self._count()
-        self._expired(self._session)
+        self._session.client.handler = nothing
+        self._session.finish(self._fail(TimeoutError(ETIMEDOUT, strerror(ETIMEDOUT))))
 
     def _event(self, bits: int) -> None:
         answer = self._look(bits)
@@ -63,24 +72,24 @@ class Looking:
 
     def _look(self, bits: int) -> Any:
         session = self._session
+        error: OSError | None = None
         try:
             verdict = look(session.client, self._reader, self._limit, bits, self._looks)
-        except OSError:
-            verdict = GONE
+        except OSError as broken:
+            verdict, error = GONE, broken
         if verdict is None:
             self._looks += 1
             return WAIT
         session.client.handler = nothing
         if verdict is GONE:
-            self._count()
-            return OK
+            return self._fail(error)
         return self._decided(session, verdict)
 
-    def _count(self) -> None:
-        """
-        Let the bytes that were looked at count as received, since nobody will take them.
-        """
+    def _fail(self, error: OSError | None) -> Any:
+        return self._failed(self._session, error, self._looks > 0 or self._seen())
+
+    def _seen(self) -> bool:
         try:
-            self._session.prefix = len(self._session.client.peek(self._limit) or b"")
+            return bool(self._session.client.peek(1))
         except OSError:
-            pass
+            return False

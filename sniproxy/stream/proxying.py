@@ -1,9 +1,10 @@
 """
 One session on its way to an upstream: find it, choose a peer, connect, speak TLS, relay; or try the next.
 
-Strategy: each step is one method that either goes on to the next or leaves a wait behind. Whatever happens to one peer before bytes
-flow (refused, late, a failed handshake, a wrong certificate) ends in C{_next}, the one place that decides whether there is another
-try, as ngx_stream_proxy_next_upstream does. Nothing of the client goes to a peer before its certificate was judged.
+Strategy: each step is one method that either goes on to the next or leaves a wait behind. Whatever happens to one peer
+before bytes flow (refused, late, a failed handshake, a wrong certificate) comes to C{_may_go_on}, the one place that decides
+whether there is another try, as ngx_stream_proxy_next_upstream does. Nothing of the client goes to a peer before its
+certificate was judged.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 class Proxying:
     """
-    Owns the upstream's leg, the attempt to connect, the question to the resolver and the relay; C{cancel} ends whichever there is.
+    Owns the upstream's leg, the attempt to connect, the question to the resolver and the relay; C{cancel} ends whichever
+    there is.
     """
 
     __slots__ = (
@@ -74,7 +76,7 @@ class Proxying:
         """
         From the client.
         """
-        return self._session.prefix if self._relaying is None else self._relaying.up.received
+        return 0 if self._relaying is None else self._relaying.up.received
 
     @property
     def bytes_sent(self) -> int:
@@ -130,12 +132,15 @@ class Proxying:
             session.error(f"no resolver defined to resolve {place.host}")
             session.finish(BAD_GATEWAY)
             return
-        self._question = resolver.resolve(place.host, self._resolved)
+        question = resolver.resolve(place.host, self._resolved)
+        if self._choice is None:
+            self._question = question  # else the answer was known, and there is another question already
 
     def _resolved(self, answer: Any) -> None:
+        self._session.run(self._answered, answer)
+
+    def _answered(self, answer: Any) -> None:
         session = self._session
-        if session.ended:
-            return
         self._question = None
         if isinstance(answer, ResolveFailure):
             session.error(f"{self._host} could not be resolved ({answer.code}: {answer.text})")
@@ -154,22 +159,31 @@ class Proxying:
         self._connect()
 
     def _connect(self) -> None:
+        """
+        Try peers until one takes longer than no time at all.
+        """
         session = self._session
-        session.action = "connecting to upstream"
-        self._tried_at = session.runtime.now()
-        peer = self._peer = self._choice.next()
-        if peer is None:
-            session.upstream = self._choice.name
-            session.upstream_states.append(UpstreamState(self._choice.name))
-            session.error("no live upstreams")
-            session.finish(BAD_GATEWAY)
-            return
-        session.upstream = text = peer.address.text
-        self._state = UpstreamState(text)
-        session.upstream_states.append(self._state)
-        session.runtime.next_number()
-        session.wait(self._policy.connect_timeout, self._late)
-        self._question = session.runtime.network.connect(peer.address, self._policy.connect, self._connected)
+        while True:
+            session.action = "connecting to upstream"
+            self._tried_at = session.runtime.now()
+            peer = self._peer = self._choice.next()
+            if peer is None:
+                session.upstream = self._choice.name
+                session.upstream_states.append(UpstreamState(self._choice.name))
+                session.error("no live upstreams")
+                session.finish(BAD_GATEWAY)
+                return
+            session.upstream = text = peer.address.text
+            self._state = UpstreamState(text)
+            session.upstream_states.append(self._state)
+            session.runtime.next_number()
+            session.wait(self._policy.connect_timeout, self._late)
+            attempt = session.runtime.network.connect(peer.address, self._policy.connect, self._connected)
+            if attempt is not None:
+                self._question = attempt
+                return
+            if not self._may_go_on():
+                return
 
     def _late(self) -> None:
         self._session.error("upstream timed out (110: Connection timed out)")
@@ -179,20 +193,33 @@ class Proxying:
         """
         This peer failed: try another where the policy allows it.
         """
+        if self._may_go_on():
+            self._connect()
+
+    def _may_go_on(self) -> bool:
+        """
+        Leave the peer that failed.
+
+        @return: whether another may be tried; else the session has ended.
+        """
         session, policy = self._session, self._policy
         self._leave(failed=True)
         spent = session.runtime.now() - self._begun
         if not policy.next_upstream or not self._choice.tries or (policy.next_timeout and spent >= policy.next_timeout):
             session.finish(BAD_GATEWAY)
-            return
-        self._connect()
+            return False
+        return True
 
     def _connected(self, outcome: Any, bits: int) -> None:
+        """
+        @param bits: 0 where the attempt failed before C{connect} returned, so that C{_connect} goes on by itself.
+        """
         self._question = None
         session = self._session
         if isinstance(outcome, OSError):
             session.log(ERROR, f"connect() failed ({outcome.errno}: {outcome.strerror})")
-            self._next()
+            if bits:
+                session.run(self._next)
             return
         self._leg = outcome
         outcome.owner = session
@@ -202,11 +229,11 @@ class Proxying:
             return
         session.action = "SSL handshaking to upstream"
         name = tls.name.render(session) if tls.name is not None else self._host
-        self._key = (self._peer.address, name)
         send_name = name if tls.send_name else ""
         leg = self._leg = session.runtime.network.start_tls(
             outcome, lambda sock: tls.context.connection(sock, send_name)
         )
+        self._key = (self._peer.address, name)
         tls.sessions.offer(leg.connection, self._key)
         leg.handler = self._shake
         session.wait(self._policy.connect_timeout, self._late)
@@ -250,7 +277,7 @@ class Proxying:
         self._choice.connected()
         session.action = ""
         if session.server.error_log.level >= INFO:
-            session.info(f"proxy {self._leg.local.text} connected to {self._peer.address.text}")
+            session.tell(f"proxy {self._leg.local.text} connected to {self._peer.address.text}")
         session.wait(self._policy.relay.timeout, self._idle)
         client = session.client
         relay: Any = runtime.network.relay(client, self._leg)
@@ -270,7 +297,11 @@ class Proxying:
             level = INFO if result.side == "client" else ERROR
             call = "SSL_read()" if isinstance(error, TlsFailure) else "recv()"
             session.log(level, f"{ssl_error(error, call)} while proxying connection")
-        session.info(f"{result.side} disconnected")
+        if session.server.error_log.level >= INFO:
+            session.tell(
+                f"{result.side} disconnected, bytes from/to client:{self.bytes_received}/{self.bytes_sent}"
+                f", bytes from/to upstream:{self.bytes_from_upstream}/{self.bytes_to_upstream}"
+            )
         session.finish(OK)
 
     # The end
@@ -284,7 +315,8 @@ class Proxying:
             question.cancel()
         if self._relaying is not None:
             self._relaying.stop()
-        if self._choice is not None:
+        if self._peer is not None:
+            self._peer = None
             self._choice.release(failed)
         state, self._state = self._state, None
         if state is not None:
@@ -295,13 +327,14 @@ class Proxying:
                 state.first_byte_time = self._relaying.down.began - self._tried_at
         if self._leg is not None:
             leg, self._leg = self._leg, None
-            if self._key is not None and leg.established:
+            key, self._key = self._key, None
+            if key is not None and leg.established:
                 tls = self._policy.tls
                 assert tls is not None
                 if failed:
                     release(leg.connection)
                 else:
-                    tls.sessions.keep(leg.connection, self._key)
+                    tls.sessions.keep(leg.connection, key)
             leg.close()
 
     def cancel(self) -> None:

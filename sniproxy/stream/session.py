@@ -109,7 +109,6 @@ class Session:
         "listening",
         "number",
         "pending",
-        "prefix",
         "runtime",
         "server",
         "status",
@@ -136,7 +135,6 @@ class Session:
         self.pending: Cancellable | None = None
         self.tls: Any = None
         self.captures: tuple[str, ...] | None = None
-        self.prefix = 0
         self._upstream_states: list[Any] | None = None
         self._values: dict[str, str | None] | None = None
         self._notes: dict[Any, Any] | None = None
@@ -200,9 +198,9 @@ class Session:
     @property
     def bytes_received(self) -> int:
         """
-        Bytes taken from the client, or looked at while nothing has been taken.
+        Bytes taken from the client; those that were only looked at do not count.
         """
-        return self.prefix if self.traffic is None else self.traffic.bytes_received
+        return 0 if self.traffic is None else self.traffic.bytes_received
 
     @property
     def bytes_sent(self) -> int:
@@ -326,6 +324,12 @@ class Session:
             self.finish(INTERNAL_SERVER_ERROR)
 
     # The log.
+
+    def tell(self, message: str) -> None:
+        """
+        Log at the level C{info} without anything added, as nginx does for what happens to connections.
+        """
+        self.server.error_log.write(INFO, message, self.number)
 
     def log(self, level: int, message: str) -> None:
         """

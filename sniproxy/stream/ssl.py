@@ -9,6 +9,8 @@ last. What our own parser refuses is refused, whatever OpenSSL would make of it;
 from __future__ import annotations
 
 from collections.abc import Callable
+from errno import ETIMEDOUT
+from os import strerror
 from typing import Any, Final
 
 from twisted.plugin import IPlugin
@@ -22,13 +24,14 @@ from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
 from sniproxy.net.legs import nothing
 from sniproxy.net.tls_leg import TlsFailure
-from sniproxy.stream.phases import INTERNAL_SERVER_ERROR, OK, WAIT, Phase
+from sniproxy.stream.phases import INTERNAL_SERVER_ERROR, WAIT, Phase
 from sniproxy.stream.preread import Looking
 from sniproxy.stream.server import Server
 from sniproxy.stream.session import Session
 from sniproxy.stream.ssl_variables import SSL_VARIABLES, TlsFacts
 from sniproxy.tls.contexts import ServerContext, server_context
 from sniproxy.tls.credentials import read_passwords
+from sniproxy.tls.native import error_line
 from sniproxy.tls.policies import DEFAULT_PROTOCOLS, PROTOCOLS, ServerPolicy
 from sniproxy.tls.verify import judge_client
 from sniproxy.wire.client_hello import ClientHello, HelloReader
@@ -168,10 +171,12 @@ def ssl_error(error: OSError, call: str) -> str:
     What nginx's error log says when a TLS call failed: C{SSL_do_handshake() failed (SSL: error:…)}.
     """
     if isinstance(error, TlsFailure):
-        queue = " ".join(f"error:{library or 'SSL routines'}:{where}:{why}" for library, where, why in error.reasons)
-        return f"{call} failed (SSL: {queue})"
-    if not error.errno:
-        return "peer closed connection in SSL handshake"
+        return f"{call} failed (SSL: {' '.join(error_line(library, why) for library, _, why in error.reasons)})"
+    if isinstance(error, TimeoutError):
+        return f"client timed out ({error.errno}: {error.strerror})"
+    if call == "SSL_do_handshake()":
+        why = f" ({error.errno}: {error.strerror})" if error.errno else ""
+        return f"peer closed connection in SSL handshake{why}"
     return f"{call} failed ({error.errno}: {error.strerror})"
 
 
@@ -194,16 +199,15 @@ class Handshake:
         """
         session = self._session
         session.action = "SSL handshaking"
-        return Looking(session, HelloReader(HELLO_LIMIT), HELLO_LIMIT, self._decided).begin(
-            self._seconds, self._expired
-        )
+        looking = Looking(session, HelloReader(HELLO_LIMIT), HELLO_LIMIT, self._decided, self._failed)
+        return looking.begin(self._seconds)
 
-    def _expired(self, session: Session) -> None:
-        session.info("client timed out (110: Connection timed out)")
-        session.finish(OK)
+    def _failed(self, session: Session, error: OSError | None, seen: bool) -> int:
+        session.info(ssl_error(error or OSError(0, ""), "SSL_do_handshake()"))
+        return INTERNAL_SERVER_ERROR
 
     def _late(self) -> None:
-        self._expired(self._session)
+        self._session.finish(self._failed(self._session, TimeoutError(ETIMEDOUT, strerror(ETIMEDOUT)), True))
 
     def _decided(self, session: Session, verdict: Any) -> Any:
         if not isinstance(verdict, ClientHello):

@@ -4,6 +4,7 @@ ngx_stream_ssl_preread_module: the server name, protocols and version of a TLS c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.plugin import IPlugin
@@ -33,8 +34,8 @@ _PROTOCOLS: Final = {
     0x0304: "TLSv1.3",
 }
 
-_VERSION: Final = "ssl_preread version"
-"""The key in C{session.notes} of the version an SSL 2 hello asks for."""
+_SEEN: Final = "ssl_preread"
+"""The key in C{session.notes} where something was read that is no ClientHello: the version an SSL 2 hello asks for, or None."""
 
 
 class Preread:
@@ -51,7 +52,7 @@ class Preread:
         @see: L{sniproxy.interfaces.IPhaseHandler}
         """
         session.action = "prereading client data"
-        return Looking(session, HelloReader(self._limit), self._limit, self._decided).begin(self._seconds, _late)
+        return Looking(session, HelloReader(self._limit), self._limit, self._decided, _failed).begin(self._seconds)
 
     def _decided(self, session: Session, verdict: Any) -> Any:
         if isinstance(verdict, ClientHello):
@@ -60,37 +61,46 @@ class Preread:
                 session.server = session.listening.choose(verdict.server_name, session)
             session.action = ""
             return DONE
+        # Not TLS, or broken: there is no name, and whatever the map has for no name happens.
+        session.notes[_SEEN] = verdict.version if isinstance(verdict, NotTLS) else None
         if isinstance(verdict, TooLarge):
             session.log(ERROR, "preread buffer full")
-            session.prefix = self._limit
             return BAD_REQUEST
-        # Not TLS, or broken: there is no name, and whatever the map has for no name happens.
-        if isinstance(verdict, NotTLS) and verdict.version is not None:
-            session.notes[_VERSION] = verdict.version
         session.action = ""
         return None
 
 
-def _late(session: Session) -> None:
-    session.finish(OK)
+def _failed(session: Session, error: OSError | None, seen: bool) -> int:
+    if seen:
+        session.notes[_SEEN] = None
+    return OK
 
 
-def _server_name(session: Session) -> str | None:
-    return None if session.hello is None else session.hello.server_name or ""
+def _of_hello(ask: Callable[[ClientHello], str]) -> Callable[[Session], str | None]:
+    """
+    A variable: not found before the client has said anything, empty where that was no ClientHello.
+    """
+
+    def get(session: Session) -> str | None:
+        if session.hello is not None:
+            return ask(session.hello)
+        return "" if _SEEN in session.notes else None
+
+    return get
 
 
-def _alpn(session: Session) -> str | None:
-    if session.hello is None:
-        return None
-    return b",".join(session.hello.alpn).decode("utf-8", "surrogateescape")
+def _alpn(hello: ClientHello) -> str:
+    return b",".join(hello.alpn).decode("utf-8", "surrogateescape")
 
 
 def _protocol(session: Session) -> str | None:
     hello = session.hello
     if hello is not None:
         return _PROTOCOLS.get(max((known for known in hello.versions if known in _PROTOCOLS), default=0), "")
-    version = session.notes.get(_VERSION)
-    return None if version is None else _PROTOCOLS.get(version, "")
+    if _SEEN not in session.notes:
+        return None
+    version: int | None = session.notes[_SEEN]
+    return "" if version is None else _PROTOCOLS.get(version, "")
 
 
 @implementer(IPlugin, IModule)
@@ -102,8 +112,8 @@ class SslPreread:
     name = "stream_ssl_preread"
     directives = (SSL_PREREAD,)
     variables = (
-        Variable("ssl_preread_server_name", _server_name),
-        Variable("ssl_preread_alpn_protocols", _alpn),
+        Variable("ssl_preread_server_name", _of_hello(lambda hello: hello.server_name or "")),
+        Variable("ssl_preread_alpn_protocols", _of_hello(_alpn)),
         Variable("ssl_preread_protocol", _protocol),
     )
 

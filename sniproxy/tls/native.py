@@ -13,6 +13,7 @@ the decision falls by them, and no session is ever resumed.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final, Protocol
 
 from cryptography import x509
@@ -165,6 +166,44 @@ def error_text(code: int) -> str:
     @return: OpenSSL's words for a verification error, C{"certificate has expired"}.
     """
     return str(_ffi.string(_lib.X509_verify_cert_error_string(code)).decode("ascii"))
+
+
+_ALERTS: Final = 1000
+"""
+Where the reasons begin that stand for an alert of the far end: C{SSL_AD_REASON_OFFSET}.
+"""
+
+
+@cache
+def _codes() -> dict[tuple[str, str], int]:
+    """
+    The error codes of the SSL library by its name and their reasons, which is all that pyOpenSSL leaves of them.
+    """
+    SSL.Context(SSL.TLS_METHOD)  # makes OpenSSL load its words
+    known: dict[tuple[str, str], int] = {}
+    for reason in range(1, _ALERTS + 256):
+        code = 20 << 23 | reason
+        why = _lib.ERR_reason_error_string(code)
+        library = _lib.ERR_lib_error_string(code)
+        if why != _ffi.NULL and library != _ffi.NULL:
+            known.setdefault((_ffi.string(library).decode("ascii"), _ffi.string(why).decode("ascii")), code)
+    return known
+
+
+def error_line(library: str, reason: str) -> str:
+    """
+    An entry of OpenSSL's error queue as OpenSSL writes it: C{error:0A00009C:SSL routines::http request}; the code is left out where
+    it cannot be found. For an alert that was received its number is added, as nginx does.
+
+    @param library: its name.
+    @param reason: in words.
+    """
+    code = _codes().get((library, reason))
+    if code is None:
+        return f"error:{library}::{reason}"
+    alert = (code & 0x7FFFFF) - _ALERTS
+    number = f":SSL alert number {alert}" if alert >= 0 else ""
+    return f"error:{code:08X}:{library}::{reason}{number}"
 
 
 def set_groups(context: SSL.Context, groups: str) -> bool:
