@@ -244,7 +244,7 @@ ROWS: Final = (
     ),
     Row(
         name="certificates",
-        title="TLS ended here, client certificate under six intermediates verified",
+        title="TLS ended here, client certificate verified (depth 6)",
         kind="answer",
         entrance="certified",
         server_name="answer.example.com",
