@@ -1,6 +1,6 @@
 """
-ngx_stream_core_module: C{stream}, C{server}, C{listen}, C{server_name} and the preread limits; and how server blocks become
-addresses to listen on.
+ngx_stream_core_module: C{stream}, C{server}, C{listen}, C{server_name} and the preread limits; and how server blocks
+become addresses to listen on.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any, Final
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from sniproxy.addresses import Address
 from sniproxy.config import values
 from sniproxy.config.build import Build
 from sniproxy.config.directives import MANY, Directive, Inherit, Repeat, Scope
@@ -21,7 +22,7 @@ from sniproxy.config.template import Variable
 from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
 from sniproxy.logs.error_log import error_log_of
-from sniproxy.stream.core_variables import CORE_VARIABLES
+from sniproxy.stream.core_variables import CORE_VARIABLES, own_hostname
 from sniproxy.stream.listening import Listen, Listening, ListenOptions
 from sniproxy.stream.server import Server
 
@@ -65,10 +66,10 @@ def _option(word: str, name: str, equals: str, value: str, given: dict[str, Any]
     """
     if word in ("deferred", "bind", "reuseport"):
         given[word] = True
-    elif name == "ipv6only" and value in ("on", "off"):
+    elif name == "ipv6only" and value.startswith("o"):
+        if value not in ("on", "off"):
+            raise ConfigError(f'invalid ipv6only flags "{value}"')
         given["ipv6only"] = value == "on"
-    elif name == "ipv6only" and equals:
-        raise ConfigError(f'invalid ipv6only flags "{value}"')
     elif name in ("backlog", "fastopen") and equals:
         number = values.number_of(value)
         if number is None or (number == 0 and name == "backlog"):
@@ -97,17 +98,21 @@ def _keepalive(value: str) -> tuple[int | None, ...] | bool:
         raise fault
     times = [values.time_of(part, seconds=True) if part else None for part in parts[:2]]
     count = values.number_of(parts[2]) if parts[2] else None
-    if any(part and time is None for part, time in zip(parts, times, strict=False)) or (parts[2] and count is None):
+    if any(part and number is None for part, number in zip(parts, (*times, count), strict=True)):
         raise fault
     return (*(None if time is None else int(time) for time in times), count)
 
 
-def _name(node: Node, build: Build, scope: Scope) -> tuple[Any, ...]:
+def _names(node: Node, build: Build, scope: Scope) -> tuple[Any, ...]:
     """
     Names in lower case, and L{Regex}es.
     """
     found: list[Any] = []
     for word in node.args:
+        if (word[:1] == "*" and (len(word) < 3 or word[1] != ".")) or word == ".":
+            raise ConfigError(f'server name "{word}" is invalid')
+        if "/" in word:
+            build.warn(f'server name "{word}" has suspicious symbols', node)
         if word.startswith("~"):
             if len(word) == 1:
                 raise ConfigError('empty regex in server name "~"')
@@ -116,8 +121,8 @@ def _name(node: Node, build: Build, scope: Scope) -> tuple[Any, ...]:
             for name in regex.names:
                 build.define(Variable(name, lambda session, name=name: session.values.get(name)), node)
             found.append(regex)
-        elif "/" in word:
-            raise ConfigError(f'server name "{word}" has suspicious symbols')
+        elif word == "$hostname":
+            found.append(own_hostname())
         else:
             found.append(lower(word))
     return tuple(found)
@@ -131,7 +136,7 @@ LISTEN: Final = Directive[tuple[tuple[Listen, ...], ...]](
     "listen", ("stream.server",), (1, MANY), _listen, (), Inherit.NEVER, Repeat.LISTED
 )
 SERVER_NAME: Final = Directive[tuple[tuple[Any, ...], ...]](
-    "server_name", ("stream.server",), (1, MANY), _name, (), Inherit.NEVER, Repeat.LISTED
+    "server_name", ("stream.server",), (1, MANY), _names, (), Inherit.NEVER, Repeat.LISTED
 )
 PREREAD_BUFFER_SIZE: Final = Directive("preread_buffer_size", ("stream", "stream.server"), (1, 1), values.size, 16384)
 PREREAD_TIMEOUT: Final = Directive("preread_timeout", ("stream", "stream.server"), (1, 1), values.time, 30.0)
@@ -175,46 +180,42 @@ def listenings(build: Build) -> tuple[Listening, ...]:
 
 def assemble(build: Build) -> None:
     """
-    Make the servers, let every module attach what it does in them, and find out which address belongs to whom.
+    Make the servers, find out which address belongs to whom, and then let every module attach what it does in them.
     """
-    found: dict[Any, Listening] = {}
+    found: dict[Address, Listening] = {}
+    servers: list[Server] = []
     for stream in build.root.inside("stream"):
         for scope in stream.inside("stream.server"):
-            names = tuple(name for names in scope[SERVER_NAME] for name in names)
-            server = Server(scope, scope[LISTEN], error_log_of(build, scope), scope[TCP_NODELAY])
-            server.names = tuple(name for name in names if isinstance(name, str))
-            if not scope[LISTEN]:
-                assert scope.node is not None
+            server = Server(scope, error_log_of(build, scope), scope[TCP_NODELAY])
+            servers.append(server)
+            if LISTEN not in scope.nodes:
                 build.error('no "listen" is defined for server', scope.node)
-            mine: set[Any] = set()
             for listens in scope[LISTEN]:
                 for listen in listens:
-                    _join(build, found, listen, server, mine)
-            for module in build.modules:
-                try:
-                    module.attach(server, build)
-                except ConfigError as error:
-                    build.error(error, scope.node)
-            for key in mine:
-                _name_on(build, found[key], names, server)
+                    _join(build, found, listen, server)
+            _name(build, server)
+    for server in servers:
+        for module in build.modules:
+            try:
+                module.attach(server, build)
+            except ConfigError as error:
+                build.error(error, server.scope.node)
     for listening in found.values():
         listening.by_name = len(listening.servers) > 1
     build.shared[LISTENINGS] = tuple(found.values())
 
 
-def _join(build: Build, found: dict[Any, Listening], listen: Listen, server: Server, mine: set[Any]) -> None:
+def _join(build: Build, found: dict[Address, Listening], listen: Listen, server: Server) -> None:
     """
     Add a server to an address, by the rules of ngx_stream_add_listening.
     """
-    key = listen.address
     text = listen.address.text
-    if key in mine:
+    known = found.get(listen.address)
+    if known is not None and server in known.servers:
         build.error(f"a duplicate listen {text}", listen.node)
         return
-    mine.add(key)
-    known = found.get(key)
     if known is None:
-        known = found[key] = Listening(listen.address, listen.options, listen.ssl, server, listen.node)
+        known = found[listen.address] = Listening(listen.address, listen.options, listen.ssl, server, listen.node)
     elif listen.options.given:
         if known.options.given:
             build.error(f"duplicate listen options for {text}", listen.node)
@@ -223,6 +224,7 @@ def _join(build: Build, found: dict[Any, Listening], listen: Listen, server: Ser
         build.warn(f"protocol options redefined for {text}", listen.node)
         known.ssl = known.ssl or listen.ssl
     known.servers.append(server)
+    server.listenings.append(known)
     if listen.default_server:
         if known.default_node is not None:
             build.error(f"a duplicate default server for {text}", listen.node)
@@ -230,17 +232,25 @@ def _join(build: Build, found: dict[Any, Listening], listen: Listen, server: Ser
         known.default = server
 
 
-def _name_on(build: Build, listening: Listening, names: tuple[Any, ...], server: Server) -> None:
+def _name(build: Build, server: Server) -> None:
     """
-    Tell an address the names of one of its servers.
+    Tell the addresses of a server its names.
     """
-    for name in names:
-        if isinstance(name, Regex):
-            listening.add_pattern(name, server)
-        elif name:
-            verdict = listening.add_name(name, server)
-            node = server.scope.where(SERVER_NAME)
-            if verdict is Verdict.INVALID:
-                build.error(f'invalid server name or wildcard "{name}" on {listening.text}', node)
-            elif verdict is Verdict.CONFLICT:
-                build.warn(f'conflicting server name "{name}" on {listening.text}, ignored', node)
+    scope = server.scope
+    # as many directives as values, unless one of them is wrong and nothing of this will be used
+    for node, names in zip(scope.nodes.get(SERVER_NAME, ()), scope[SERVER_NAME], strict=False):
+        server.names += tuple(name for name in names if isinstance(name, str))
+        for listening in server.listenings:
+            for name in names:
+                if isinstance(name, Regex):
+                    listening.add_pattern(name, server)
+                elif name:
+                    _name_on(build, listening, name, server, node)
+
+
+def _name_on(build: Build, listening: Listening, name: str, server: Server, node: Node) -> None:
+    verdict = listening.add_name(name, server)
+    if verdict is Verdict.INVALID:
+        build.error(f'invalid server name or wildcard "{name}" on {listening.text}', node)
+    elif verdict is Verdict.CONFLICT:
+        build.warn(f'conflicting server name "{name}" on {listening.text}, ignored', node)

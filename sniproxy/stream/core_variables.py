@@ -69,7 +69,10 @@ def connection(session: Session) -> str:
 
 
 @cache
-def _hostname() -> str:
+def own_hostname() -> str:
+    """
+    The name of this machine, in lower case, as it was when first asked for.
+    """
     return socket.gethostname().lower()
 
 
@@ -77,7 +80,7 @@ def hostname(session: Session) -> str:
     """
     The name of this machine, as it was when first asked for.
     """
-    return _hostname()
+    return own_hostname()
 
 
 def msec(session: Session) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from sniproxy.config.directives import Scope
 from sniproxy.config.grammar import Node
 from sniproxy.logs.error_log import ErrorLog
-from sniproxy.stream.listening import Listen
+from sniproxy.stream.listening import Listening
 from sniproxy.stream.phases import INTERNAL_SERVER_ERROR, Phase
 from sniproxy.stream.session import Session
 
@@ -23,27 +23,26 @@ class Server:
     Built by the modules' C{attach}; not changed afterwards.
 
     @ivar scope: its block of the configuration.
-    @ivar listens: its C{listen} directives, each with the addresses it means.
+    @ivar listenings: the addresses it is on, in file order; whether they speak TLS is known when modules attach.
     @ivar names: C{server_name}, in lower case, without the expressions.
     @ivar phases: the handlers of each phase, in the order the modules gave them.
     @ivar content: what takes a session at the end.
     @ivar error_log: where its sessions complain.
-    @ivar tls: the context its TLS clients meet (L{sniproxy.tls.contexts.ServerContext}); None where it has no certificate.
+    @ivar tls: the context its TLS clients meet (L{sniproxy.tls.contexts.ServerContext}); None where it has no
+        certificate.
     @ivar tcp_nodelay: for both legs.
     """
 
-    def __init__(
-        self, scope: Scope, listens: tuple[tuple[Listen, ...], ...], error_log: ErrorLog, tcp_nodelay: bool
-    ) -> None:
+    def __init__(self, scope: Scope, error_log: ErrorLog, tcp_nodelay: bool) -> None:
         self.scope = scope
-        self.listens = listens
+        self.listenings: list[Listening] = []
         self.names: tuple[str, ...] = ()
         self.error_log = error_log
         self.tcp_nodelay = tcp_nodelay
         self.phases: tuple[list[Handler], ...] = tuple([] for _ in Phase)
         self.content: Content = no_content
         self.tls: Any = None
-        self._content_node: Node | None = None
+        self._content_place = -1
 
     def handle(self, phase: Phase, handler: Handler) -> None:
         """
@@ -53,20 +52,16 @@ class Server:
 
     def take_content(self, content: Content, node: Node) -> None:
         """
-        Say what takes the sessions of this server. Of several directives that say so the last one in the file counts, as in nginx.
+        Say what takes the sessions of this server. Of several directives that say so the last one in the block counts, as
+        in nginx.
 
-        @param node: the directive that says so.
+        @param node: the directive that says so, in the server's own block.
         """
-        if self._content_node is None or node.line >= self._content_node.line:
-            self._content_node = node
+        assert self.scope.node is not None and self.scope.node.block is not None
+        place = next(place for place, each in enumerate(self.scope.node.block) if each is node)
+        if place >= self._content_place:
+            self._content_place = place
             self.content = content
-
-    @property
-    def has_content(self) -> bool:
-        """
-        Whether anything takes its sessions.
-        """
-        return self._content_node is not None
 
 
 def no_content(session: Session) -> None:

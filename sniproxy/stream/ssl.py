@@ -308,11 +308,11 @@ class Ssl:
         """
         Make the server's context, if any of its addresses speaks TLS: files of the others are never opened.
         """
-        listens = [listen for listens in server.listens for listen in listens if listen.ssl]
-        if not listens:
+        listenings = [listening for listening in server.listenings if listening.ssl]
+        if not listenings:
             return
         scope = server.scope
-        node = scope.where(CERTIFICATE) or listens[0].node
+        node = scope.where(CERTIFICATE) or scope.node
         if scope[VERIFY_CLIENT] in ("on", "optional") and not scope[CLIENT_CERTIFICATE]:
             build.error("no ssl_client_certificate for ssl_verify_client", scope.where(VERIFY_CLIENT) or node)
             return
@@ -322,7 +322,7 @@ class Ssl:
             build.error(error, node)
             return
         if server.tls is None:
-            build.error('no "ssl_certificate" is defined for the "listen ... ssl" directive', listens[0].node)
+            build.error('no "ssl_certificate" is defined for the "listen ... ssl" directive', scope.node)
             return
         for warning in server.tls.warnings:
             build.warn(warning, node)

@@ -102,7 +102,7 @@ def configured(text: str, prefix: str = "/logs") -> Build:
         servers = build.shared["servers"] = []
         for stream in build.root.inside("stream"):
             for scope in stream.inside("stream.server"):
-                server = Server(scope, (), ErrorLog([], build.time), True)
+                server = Server(scope, ErrorLog([], build.time), True)
                 log.attach(server, build)
                 servers.append(server)
 
