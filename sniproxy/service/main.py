@@ -89,8 +89,8 @@ class ProxyService(Service):
         log.write(NOTICE, f"start worker process {os.getpid()}")
         if self.signals:
             self._reactor.callWhenRunning(self._take_signals)
-        gc.collect()
-        gc.freeze()
+            gc.collect()
+            gc.freeze()
 
     def stopService(self) -> None:
         """

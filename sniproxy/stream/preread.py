@@ -53,11 +53,13 @@ class Looking:
         @param seconds: how long the whole look may take.
         @return: what the handler has to answer.
         """
-        leg = self._session.client
+        session = self._session
+        leg = session.client
         leg.handler = self._event
+        session.wait(seconds, self._late)
         answer = WAIT if leg.watch() else self._look(0)
-        if answer is WAIT and leg.handler == self._event:
-            self._session.wait(seconds, self._late)
+        if answer is not WAIT:
+            session.stop_waiting()
         return answer
 
     def _late(self) -> None:

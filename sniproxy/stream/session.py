@@ -260,6 +260,12 @@ class Session:
         self._on_expired = expired
         self.runtime.deadlines.set(self, seconds)
 
+    def wait_on(self, expired: Callable[[], None]) -> None:
+        """
+        Call this instead when the deadline that is set has passed: one time for several steps.
+        """
+        self._on_expired = expired
+
     def stop_waiting(self) -> None:
         """
         What was waited for has come.

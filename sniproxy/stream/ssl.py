@@ -221,10 +221,8 @@ class Handshake:
             return INTERNAL_SERVER_ERROR
         self._tls = session.client = session.runtime.network.start_tls(session.client, context.connection)
         session.client.handler = self._event
-        answer = self._go_on()
-        if answer is WAIT:
-            session.wait(self._seconds, self._late)
-        return answer
+        session.wait_on(self._late)
+        return self._go_on()
 
     def _refuse(self, verdict: Any) -> Any:
         """
