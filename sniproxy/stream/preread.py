@@ -1,8 +1,8 @@
 """
 How a handler looks at what a client sends first, without taking it.
 
-Strategy: one L{Looking} serves ssl_preread, the choice of a server on TLS listeners, and any plugin that reads a first word. It waits for
-edges under one deadline of the session, and answers to the walk of phases like any handler.
+Strategy: one L{Looking} serves ssl_preread, the choice of a server on TLS listeners, and any plugin that reads a first
+word. It waits for edges under one deadline of the session, and answers to the walk of phases like any handler.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Looking:
     The reader sees at most C{limit} bytes. Owns the leg's handler meanwhile.
     """
 
-    __slots__ = ("_decided", "_failed", "_limit", "_looks", "_reader", "_session")
+    __slots__ = ("_decided", "_failed", "_limit", "_looks", "_reader", "_seen", "_session")
 
     def __init__(
         self,
@@ -38,8 +38,8 @@ class Looking:
         """
         @param reader: L{sniproxy.net.look.Reader}.
         @param decided: called with the session and the verdict; its answer is the handler's.
-        @param failed: called instead, where there will be no verdict, with what happened (None for an orderly end, L{TimeoutError}
-            when the time was up) and whether any byte was seen; its answer is a status.
+        @param failed: called instead, where there will be no verdict, with what happened (None for an orderly end,
+            L{TimeoutError} when the time was up) and whether any byte was seen; its answer is a status.
         """
         self._session = session
         self._reader = reader
@@ -47,6 +47,7 @@ class Looking:
         self._decided = decided
         self._failed = failed
         self._looks = 0
+        self._seen = False
 
     def begin(self, seconds: float) -> Any:
         """
@@ -62,6 +63,13 @@ class Looking:
             session.stop_waiting()
         return answer
 
+    def look(self, prefix: bytes) -> Any:
+        """
+        @see: L{sniproxy.net.look.Reader.look}
+        """
+        self._seen = True
+        return self._reader.look(prefix)
+
     def _late(self) -> None:
         self._session.client.handler = nothing
         self._session.finish(self._fail(TimeoutError(ETIMEDOUT, strerror(ETIMEDOUT))))
@@ -76,7 +84,7 @@ class Looking:
         session = self._session
         error: OSError | None = None
         try:
-            verdict = look(session.client, self._reader, self._limit, bits, self._looks)
+            verdict = look(session.client, self, self._limit, bits, self._looks)
         except OSError as broken:
             verdict, error = GONE, broken
         if verdict is None:
@@ -88,10 +96,4 @@ class Looking:
         return self._decided(session, verdict)
 
     def _fail(self, error: OSError | None) -> Any:
-        return self._failed(self._session, error, self._looks > 0 or self._seen())
-
-    def _seen(self) -> bool:
-        try:
-            return bool(self._session.client.peek(1))
-        except OSError:
-            return False
+        return self._failed(self._session, error, self._seen)

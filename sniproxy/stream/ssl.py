@@ -1,9 +1,10 @@
 """
 ngx_stream_ssl_module: TLS with clients. The directives, and the handler of the ssl phase.
 
-Strategy: look at the ClientHello, choose the server block by its name, and only then make the OpenSSL connection from that
-block's context: certificates, protocols, client verification and sessions are those of one server from the first byte to the
-last. What our own parser refuses is refused, whatever OpenSSL would make of it; OpenSSL only gets it to say why.
+Strategy: look at the ClientHello, choose the server block by its name, and only then make the OpenSSL connection from
+that block's context: certificates, protocols, client verification and sessions are those of one server from the first
+byte to the last. What our own parser refuses is refused, whatever OpenSSL would make of it; OpenSSL only gets it to say
+why.
 """
 
 from __future__ import annotations
@@ -129,7 +130,9 @@ VERIFY_CLIENT: Final = single(
     "ssl_verify_client", values.one_of({word: word for word in ("off", "on", "optional", "optional_no_ca")}), "off"
 )
 VERIFY_DEPTH: Final = single("ssl_verify_depth", values.number, 1)
-CONF_COMMAND: Final[Directive[tuple[str, ...]]] = Directive("ssl_conf_command", _PLACES, (2, 2), tls13_suites, (), repeat=Repeat.LISTED)
+CONF_COMMAND: Final[Directive[tuple[str, ...]]] = Directive(
+    "ssl_conf_command", _PLACES, (2, 2), tls13_suites, (), repeat=Repeat.LISTED
+)
 
 
 def context_of(scope: Scope, build: Build) -> ServerContext | None:
@@ -145,7 +148,7 @@ def context_of(scope: Scope, build: Build) -> ServerContext | None:
         node = scope.where(CERTIFICATE)
         raise ConfigError(f'no "ssl_certificate_key" is defined for certificate "{node.args[0] if node else ""}"')
     policy = ServerPolicy(
-        certificates=tuple(zip(certificates, keys)),
+        certificates=tuple(zip(certificates, keys, strict=False)),
         passwords=scope[PASSWORD_FILE],
         protocols=scope[PROTOCOLS_],
         ciphers=scope[CIPHERS],
@@ -182,8 +185,8 @@ def ssl_error(error: OSError, call: str) -> str:
 
 class Handshake:
     """
-    The ssl phase of one session. Owns the client's leg meanwhile; its deadline is C{ssl_handshake_timeout}, from the first byte
-    looked at to the verdict on the certificate.
+    The ssl phase of one session. Owns the client's leg meanwhile; its one deadline is C{ssl_handshake_timeout}, from its
+    beginning to the verdict on the certificate.
     """
 
     __slots__ = ("_seconds", "_session", "_tls")
@@ -291,9 +294,9 @@ class Ssl:
 
     name = "stream_ssl"
     directives = (
-        CERTIFICATE, CERTIFICATE_KEY, PASSWORD_FILE, PROTOCOLS_, CIPHERS, PREFER, CURVE, DHPARAM, SESSION_CACHE, SESSION_TICKETS,
-        SESSION_TIMEOUT, ALPN, HANDSHAKE_TIMEOUT, CLIENT_CERTIFICATE, TRUSTED_CERTIFICATE, CRL, VERIFY_CLIENT, VERIFY_DEPTH,
-        CONF_COMMAND,
+        CERTIFICATE, CERTIFICATE_KEY, PASSWORD_FILE, PROTOCOLS_, CIPHERS, PREFER, CURVE, DHPARAM, SESSION_CACHE,
+        SESSION_TICKETS, SESSION_TIMEOUT, ALPN, HANDSHAKE_TIMEOUT, CLIENT_CERTIFICATE, TRUSTED_CERTIFICATE, CRL,
+        VERIFY_CLIENT, VERIFY_DEPTH, CONF_COMMAND,
     )  # fmt: skip
     variables = SSL_VARIABLES
 

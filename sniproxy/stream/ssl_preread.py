@@ -35,7 +35,11 @@ _PROTOCOLS: Final = {
 }
 
 _SEEN: Final = "ssl_preread"
-"""The key in C{session.notes} where something was read that is no ClientHello: the version an SSL 2 hello asks for, or None."""
+"""
+The key in C{session.notes} where something was read that is no ClientHello: the version an SSL 2 hello asks for, or None.
+"""
+_INSIDE: Final = "ssl_preread inside"
+"""The key in C{session.notes} of a ClientHello that came within TLS of ours."""
 
 
 class Preread:
@@ -56,10 +60,14 @@ class Preread:
 
     def _decided(self, session: Session, verdict: Any) -> Any:
         if isinstance(verdict, ClientHello):
+            session.action = ""
+            if session.tls is not None:
+                # The server was chosen before its policy was applied to the client; no second name may lead to another.
+                session.notes[_INSIDE] = verdict
+                return DONE
             session.hello = verdict
             if session.listening.by_name:
                 session.server = session.listening.choose(verdict.server_name, session)
-            session.action = ""
             return DONE
         # Not TLS, or broken: there is no name, and whatever the map has for no name happens.
         session.notes[_SEEN] = verdict.version if isinstance(verdict, NotTLS) else None
@@ -76,14 +84,22 @@ def _failed(session: Session, error: OSError | None, seen: bool) -> int:
     return OK
 
 
+def _hello(session: Session) -> ClientHello | None:
+    """
+    What was read by this module, and not by that of TLS with the client.
+    """
+    return session.hello if session.tls is None else session.notes.get(_INSIDE)
+
+
 def _of_hello(ask: Callable[[ClientHello], str]) -> Callable[[Session], str | None]:
     """
     A variable: not found before the client has said anything, empty where that was no ClientHello.
     """
 
     def get(session: Session) -> str | None:
-        if session.hello is not None:
-            return ask(session.hello)
+        hello = _hello(session)
+        if hello is not None:
+            return ask(hello)
         return "" if _SEEN in session.notes else None
 
     return get
@@ -94,7 +110,7 @@ def _alpn(hello: ClientHello) -> str:
 
 
 def _protocol(session: Session) -> str | None:
-    hello = session.hello
+    hello = _hello(session)
     if hello is not None:
         return _PROTOCOLS.get(max((known for known in hello.versions if known in _PROTOCOLS), default=0), "")
     if _SEEN not in session.notes:
