@@ -1,0 +1,328 @@
+"""
+What is said to a client before its session ends.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+from itertools import count
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.addresses import Address
+from sniproxy.config.directives import Scope
+from sniproxy.levels import DEBUG
+from sniproxy.logs.error_log import ErrorLog
+from sniproxy.net.legs import SocketLeg
+from sniproxy.net.tls_leg import TlsFailure
+from sniproxy.stream.phases import FORBIDDEN, INTERNAL_SERVER_ERROR, OK, Phase
+from sniproxy.stream.sending import DROPPED, PATIENCE, send_text
+from sniproxy.stream.server import Server
+from sniproxy.stream.session import Session
+from tests.support.legs import Engine
+
+LONG = bytes(range(256)) * 40_000
+"""More than a socket takes at once."""
+
+
+class FakeListening:
+    """
+    Where the client came in.
+    """
+
+    text = "127.0.0.1:7"
+    by_name = False
+
+
+class FakeRuntime:
+    """
+    What a session needs of the configuration at work.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.deadlines = engine.network.deadlines
+        self.now = engine.network.deadlines.now
+        self.time = lambda: 0.0
+        self.next_number = count(1).__next__
+        self.over: list[Session] = []
+        self.faults = 0
+
+    def ended(self, session: Session) -> None:
+        """
+        Note it.
+        """
+        self.over.append(session)
+
+    def internal_error(self) -> None:
+        """
+        Note it.
+        """
+        self.faults += 1
+
+
+class BrokenLeg(SocketLeg):
+    """
+    A leg on which TLS has failed.
+    """
+
+    __slots__ = ()
+
+    def send(self, data: bytes | memoryview) -> int:
+        """
+        Fail.
+        """
+        raise TlsFailure((("SSL routines", "", "bad length"),))
+
+
+class SendingTests(SynchronousTestCase):
+    """
+    One session whose content is a text.
+    """
+
+    def setUp(self) -> None:
+        self.engine = Engine()
+        self.addCleanup(self.engine.stop)
+        self.runtime = FakeRuntime(self.engine)
+        self.lines: list[str] = []
+        log = ErrorLog([(DEBUG, lambda level, line: self.lines.append(line.decode()))], lambda: 0.0)
+        self.server = Server(Scope("stream.server", None, None), log, True)
+        self.logged: list[tuple[int, int, int]] = []
+        self.server.handle(
+            Phase.LOG,
+            lambda session: self.logged.append((session.status, session.bytes_received, session.bytes_sent)),
+        )
+
+    def session(self, leg: SocketLeg) -> Session:
+        """
+        A session of a client that is connected.
+        """
+        runtime: Any = self.runtime
+        listening: Any = FakeListening()
+        return Session(runtime, listening, leg, self.server)
+
+    def pair(self) -> tuple[Session, socket.socket]:
+        """
+        A session, and its client.
+        """
+        leg, far = self.engine.tcp()
+        self.addCleanup(far.close)
+        return self.session(leg), far
+
+    def read(self, far: socket.socket, session: Session) -> bytes:
+        """
+        All that the client hears, to the end.
+        """
+        heard = bytearray()
+        ended = False
+
+        def reading() -> bool:
+            nonlocal ended
+            try:
+                while data := far.recv(1 << 20):
+                    heard.extend(data)
+                ended = True
+            except BlockingIOError:
+                pass
+            return ended
+
+        self.engine.until(reading)
+        self.assertTrue(session.ended)
+        return bytes(heard)
+
+    def told(self) -> list[str]:
+        """
+        What the error log says, from the message on.
+        """
+        return [re.sub(r"^.*? \*1 ", "", line).strip() for line in self.lines]
+
+    def test_short(self) -> None:
+        """
+        A short text is sent at once, as UTF-8, and the session ends with 200.
+        """
+        session, far = self.pair()
+        send_text(session, "grüß dich\n")
+        self.assertTrue(session.ended)
+        self.assertEqual(self.read(far, session), "grüß dich\n".encode())
+        self.assertEqual(self.logged, [(OK, 0, 12)])
+        self.assertEqual(self.runtime.over, [session])
+
+    def test_foreign_bytes(self) -> None:
+        """
+        Bytes of a file that were no UTF-8 leave as they came.
+        """
+        session, far = self.pair()
+        send_text(session, b"\xff\xfe".decode("utf-8", "surrogateescape"))
+        self.assertEqual(self.read(far, session), b"\xff\xfe")
+
+    def test_nothing(self) -> None:
+        """
+        An empty text is an end without a word.
+        """
+        session, far = self.pair()
+        send_text(session, "")
+        self.assertEqual(self.read(far, session), b"")
+        self.assertEqual(self.logged, [(OK, 0, 0)])
+
+    def test_status(self) -> None:
+        """
+        The status of the session is what the handler says.
+        """
+        session, far = self.pair()
+        send_text(session, b"not you", FORBIDDEN)
+        self.assertEqual(self.read(far, session), b"not you")
+        self.assertEqual(self.logged, [(FORBIDDEN, 0, 7)])
+
+    def test_long(self) -> None:
+        """
+        A text that the kernel does not take at once arrives whole, while the client reads.
+        """
+        session, far = self.pair()
+        send_text(session, LONG)
+        self.assertFalse(session.ended)
+        self.assertGreater(session.bytes_sent, 0)
+        self.assertEqual(self.read(far, session), LONG)
+        self.assertEqual(self.logged, [(OK, 0, len(LONG))])
+
+    def test_long_to_one_that_is_watched(self) -> None:
+        """
+        The same where an earlier phase has watched the client already.
+        """
+        session, far = self.pair()
+        self.assertTrue(session.client.watch())
+        self.engine.turn()
+        send_text(session, LONG)
+        self.assertEqual(self.read(far, session), LONG)
+
+    def test_silent_reader(self) -> None:
+        """
+        A client that takes nothing is given up after the deadline of nginx.
+        """
+        session, _ = self.pair()
+        send_text(session, LONG)
+        self.engine.until(lambda: True)
+        self.engine.reactor.advance(PATIENCE - 0.5)
+        self.assertFalse(session.ended)
+        self.engine.reactor.advance(1.5)
+        self.assertEqual([status for status, _, _ in self.logged], [INTERNAL_SERVER_ERROR])
+        self.assertEqual(
+            self.told(),
+            [
+                "connection timed out (110: Connection timed out) while returning text, client: 127.0.0.1, server: "
+                f"127.0.0.1:7, bytes from/to client:0/{session.bytes_sent}, bytes from/to upstream:0/0"
+            ],
+        )
+
+    def test_slow_reader(self) -> None:
+        """
+        Whoever takes something in time may take as long as it likes; an edge that moves nothing puts nothing off.
+        """
+        session, far = self.pair()
+        send_text(session, LONG, patience=10.0)
+        for _ in range(3):
+            self.engine.reactor.advance(9.0)
+            self.read_until(far, session, session.bytes_sent + 100_000)
+        self.assertFalse(session.ended)
+        far.send(b"a word that makes an edge")
+        self.engine.turn()
+        self.engine.reactor.advance(6.0)
+        far.send(b"another")
+        self.engine.turn()
+        self.engine.reactor.advance(6.0)
+        self.assertTrue(session.ended)
+
+    def read_until(self, far: socket.socket, session: Session, sent: int) -> None:
+        """
+        Let the client read until so much has been sent.
+        """
+
+        def reading() -> bool:
+            try:
+                far.recv(1 << 16)
+            except BlockingIOError:
+                pass
+            return session.bytes_sent >= sent
+
+        self.engine.until(reading)
+
+    def test_gone(self) -> None:
+        """
+        A client that resets while it is told something ends the session with 500 and a line.
+        """
+        session, far = self.pair()
+        send_text(session, LONG, action="telling")
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        far.close()
+        self.engine.until(lambda: session.ended)
+        self.assertEqual(self.logged[0][0], INTERNAL_SERVER_ERROR)
+        (line,) = self.told()
+        self.assertRegex(line, r"^send\(\) failed \((104: Connection reset by peer|32: Broken pipe)\) while telling, ")
+
+    def test_tls_failure(self) -> None:
+        """
+        What breaks in TLS is told in OpenSSL's words.
+        """
+        leg, far = self.engine.tcp()
+        self.addCleanup(far.close)
+        broken = BrokenLeg(self.engine.poller, leg.sock, Address("inet", "127.0.0.1", 1))
+        send_text(self.session(broken), "x")
+        (line,) = self.told()
+        self.assertIn("SSL_write() failed (SSL: ", line)
+
+    def test_no_reset(self) -> None:
+        """
+        What the client has said and nobody heard does not destroy the answer by a reset, and is counted.
+        """
+        session, far = self.pair()
+        far.send(b"GET / HTTP/1.0\r\n\r\n")
+        self.engine.until(lambda: session.client.peek(100))
+        send_text(session, "closed on Mondays\n")
+        self.assertEqual(self.read(far, session), b"closed on Mondays\n")
+        self.assertEqual(self.logged, [(OK, 18, 18)])
+
+    def test_flood(self) -> None:
+        """
+        Of a client that talks without end a bounded number of bytes is taken.
+        """
+        session, _ = self.pair()
+        session.client.hold(b"x" * 10 * DROPPED)
+        send_text(session, "enough")
+        self.assertEqual(self.logged, [(OK, DROPPED, 6)])
+
+    def test_broken_at_the_end(self) -> None:
+        """
+        A connection that breaks when all has been sent is an end like any other.
+        """
+
+        class Breaking(SocketLeg):
+            __slots__ = ()
+
+            def receive(self, limit: int) -> bytes | None:
+                raise ConnectionResetError(104, "Connection reset by peer")
+
+        leg, far = self.engine.tcp()
+        self.addCleanup(far.close)
+        send_text(self.session(Breaking(self.engine.poller, leg.sock, None)), "x")
+        self.assertEqual(self.logged, [(OK, 0, 1)])
+
+    def test_no_upstream(self) -> None:
+        """
+        There is no upstream to count bytes of.
+        """
+        session, _ = self.pair()
+        send_text(session, LONG)
+        traffic: Any = session.traffic
+        self.assertEqual((traffic.bytes_to_upstream, traffic.bytes_from_upstream), (0, 0))
+        session.finish(OK)
+
+    def test_end_from_outside(self) -> None:
+        """
+        A session that somebody else ends is told no more, and waits for nothing.
+        """
+        session, _ = self.pair()
+        send_text(session, LONG)
+        session.finish(OK)
+        self.engine.reactor.advance(100.0)
+        self.assertEqual((len(self.logged), self.runtime.faults), (1, 0))
