@@ -8,6 +8,7 @@ import glob
 import os
 import socket
 import time
+from importlib import import_module
 
 from twisted.plugin import getPlugins
 
@@ -22,6 +23,8 @@ def modules() -> tuple[IModule, ...]:
     """
     All modules there are, ours and others', each once, by their names.
     """
+    # Twisted only logs a plugin that cannot be imported; without ours nothing would work, and nobody would see why
+    import_module("sniproxy.plugins.shipped")
     found: dict[str, IModule] = {}
     for module in getPlugins(IModule, plugins):
         found.setdefault(module.name, module)

@@ -358,7 +358,7 @@ class Stream(ClientFactory, Protocol):
         known = owner.take(bytes(self._read[2:end]), over_tcp=True)
         owner.stream_ended(None if known else "unexpected DNS response")
 
-    def connectionLost(self, reason: Failure = Failure(ConnectionError())) -> None:  # noqa: B008
+    def connectionLost(self, reason: Failure = Failure(ConnectionError())) -> None:  # type: ignore[no-untyped-call]  # noqa: B008
         """
         Perhaps before an answer.
         """
