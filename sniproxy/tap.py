@@ -5,6 +5,7 @@ What C{twistd sniproxy} takes and runs.
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from twisted.application.service import IService
 from twisted.python import usage
@@ -13,7 +14,7 @@ from sniproxy.config.dump import dump
 from sniproxy.errors import ConfigErrors
 from sniproxy.logs.sinks import hold_standard_streams
 from sniproxy.service.load import load
-from sniproxy.service.main import ProxyService, complain
+from sniproxy.service.main import ProxyService, complain, say
 
 
 class Options(usage.Options):
@@ -26,13 +27,23 @@ class Options(usage.Options):
 
     optParameters = [
         ["config", "c", None, "The configuration file."],
-        ["prefix", "p", None, "What logs and the pid file are relative to; the configuration file's folder by default."],
+        ["prefix", "p", None, "What logs and the pid file are relative to; else the configuration file's folder."],
         ["globals", "g", "", "Directives of the main context that come before the file's."],
     ]
     optFlags = [
         ["test", "t", "Check the configuration and exit."],
         ["dump", "T", "Check the configuration, print what is in force, and exit."],
     ]
+
+    def parseOptions(self, options: Any = None) -> None:
+        """
+        As every program: what is wrong with the command line is said on standard error, and the exit status is 1.
+        """
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            say(f"sniproxy: {error}\nTry --help for usage information.")
+            raise SystemExit(1) from None
 
     def postOptions(self) -> None:
         """
@@ -46,15 +57,28 @@ class Options(usage.Options):
             build = load(self["config"], self["prefix"], self["globals"])
         except ConfigErrors as errors:
             complain(errors)
-            print(f"sniproxy: configuration file {self['config']} test failed", file=sys.stderr)
+            say(f"sniproxy: configuration file {self['config']} test failed")
             raise SystemExit(1) from None
         for warning in build.warnings:
-            print(f"[warn] {warning}", file=sys.stderr)
-        print(f"sniproxy: the configuration file {build.file} syntax is ok", file=sys.stderr)
-        print(f"sniproxy: configuration file {build.file} test is successful", file=sys.stderr)
+            say(f"[warn] {warning}")
+        say(f"sniproxy: the configuration file {build.file} syntax is ok")
+        say(f"sniproxy: configuration file {build.file} test is successful")
         if self["dump"]:
-            print(dump(build), end="")
+            _show(dump(build))
         raise SystemExit(0)
+
+
+def _show(text: str) -> None:
+    """
+    Write to standard output, byte for byte what the files had.
+    """
+    try:
+        if sys.stdout is not None:
+            sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+            sys.stdout.flush()
+    except OSError as error:
+        say(f"sniproxy: write() to standard output failed ({error.errno}: {error.strerror})")
+        raise SystemExit(1) from None
 
 
 def makeService(options: Options) -> IService:

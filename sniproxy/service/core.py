@@ -5,7 +5,9 @@ ngx_core_module: the directives of the main context that are about the process.
 from __future__ import annotations
 
 import grp
+import os
 import pwd
+from dataclasses import dataclass
 from typing import Any, Final
 
 from twisted.plugin import IPlugin
@@ -32,24 +34,46 @@ def _workers(node: Node, build: Build, scope: Scope) -> int:
     return 1
 
 
-def _user(node: Node, build: Build, scope: Scope) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class Account:
+    """
+    Whom the process becomes.
+
+    @ivar name: the user's.
+    @ivar user: its number.
+    @ivar group: the number of its group.
+    """
+
+    name: str
+    user: int
+    group: int
+
+
+def _user(node: Node, build: Build, scope: Scope) -> Account | None:
+    """
+    As ngx_set_user: without a group the one that is called as the user is.
+    """
+    if os.geteuid() != 0:
+        build.warn(
+            'the "user" directive makes sense only if the master process runs with super-user privileges, ignored', node
+        )
+        return None
+    name, group = node.args[0], node.args[-1]
     try:
-        pwd.getpwnam(node.args[0])
+        user = pwd.getpwnam(name).pw_uid
     except KeyError:
-        raise ConfigError(f'getpwnam("{node.args[0]}") failed') from None
+        raise ConfigError(f'getpwnam("{name}") failed') from None
     try:
-        if len(node.args) > 1:
-            grp.getgrnam(node.args[1])
+        return Account(name, user, grp.getgrnam(group).gr_gid)
     except KeyError:
-        raise ConfigError(f'getgrnam("{node.args[1]}") failed') from None
-    return node.args
+        raise ConfigError(f'getgrnam("{group}") failed') from None
 
 
 PID: Final[Directive[str]] = Directive("pid", ("main",), (1, 1), values.prefixed_path, "")
 DAEMON: Final = Directive("daemon", ("main",), (1, 1), values.flag, True, ignored="twistd -n stays in the foreground")
 MASTER: Final = Directive("master_process", ("main",), (1, 1), values.flag, True, ignored="there is one process")
 WORKERS: Final = Directive("worker_processes", ("main",), (1, 1), _workers, 1)
-USER: Final[Directive[tuple[str, ...]]] = Directive("user", ("main",), (1, 2), _user, ())
+USER: Final[Directive[Account | None]] = Directive("user", ("main",), (1, 2), _user, None)
 SHUTDOWN_TIMEOUT: Final = Directive("worker_shutdown_timeout", ("main",), (1, 1), values.time, 0.0)
 
 

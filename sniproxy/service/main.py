@@ -1,17 +1,15 @@
 """
 The life of the process: start, reload, reopen, quit.
 
-Strategy: a reload is one mechanism and no special case of starting: the new configuration is built whole beside the old one, its files and
-sockets are opened, and only when nothing can fail any more does it take over. Whatever fails before that is logged, and
-nothing has changed.
+Strategy: a reload is one mechanism and no special case of starting: the new configuration is built whole beside the old
+one, its files and sockets are opened, and only when nothing can fail any more does it take over. Whatever fails before
+that is logged, and nothing has changed.
 """
 
 from __future__ import annotations
 
 import gc
-import grp
 import os
-import pwd
 import signal
 import socket
 import sys
@@ -19,6 +17,7 @@ import time
 from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.interfaces import IDelayedCall
 
 from sniproxy.addresses import Address
 from sniproxy.config.build import Build
@@ -58,6 +57,7 @@ class ProxyService(Service):
         self._engine: Engine | None = None
         self._runtime: Runtime | None = None
         self._draining: list[Runtime] = []
+        self._limits: dict[Runtime, IDelayedCall] = {}
         self._quitting = False
         self._build = self._load()
         self._sockets: dict[Address, socket.socket] = open_sockets(self._build, {})
@@ -99,12 +99,14 @@ class ProxyService(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         for runtime in (*self._draining, *([self._runtime] if self._runtime else ())):
             runtime.drained = None
+            self._unlimit(runtime)
             runtime.abort()
         if self._runtime is not None:
             self._remove_pid(self._runtime.build)
             self._runtime = None
         self._draining.clear()
         self._close_sockets()
+        files_of(self._build).close()
         if self._engine is not None:
             self._engine.stop()
             self._engine = None
@@ -171,6 +173,7 @@ class ProxyService(Service):
 
     def _drained(self, runtime: Runtime) -> None:
         self._draining.remove(runtime)
+        self._unlimit(runtime)
         current = self._runtime
         if current is not None:
             current.error_log.write(NOTICE, f"worker process {os.getpid()} exited with code 0")
@@ -182,8 +185,13 @@ class ProxyService(Service):
         C{worker_shutdown_timeout}: how long sessions of a configuration that has been left may go on.
         """
         seconds = runtime.build.root[SHUTDOWN_TIMEOUT]
-        if seconds:
-            self._reactor.callLater(seconds, runtime.abort)
+        if seconds and runtime not in self._limits:
+            self._limits[runtime] = self._reactor.callLater(seconds, runtime.abort)
+
+    def _unlimit(self, runtime: Runtime) -> None:
+        call = self._limits.pop(runtime, None)
+        if call is not None and call.active():
+            call.cancel()
 
     def quit(self) -> None:
         """
@@ -237,23 +245,29 @@ class ProxyService(Service):
 
     def _drop_privileges(self) -> None:
         """
-        C{user}: from here on the process is nobody special, if it was root.
+        C{user}: from here on the process is nobody special; the directive says nothing where it was not root.
         """
-        names = self._build.root[USER]
-        if not names or os.geteuid() != 0:
-            return
-        user = pwd.getpwnam(names[0])
-        group = grp.getgrnam(names[1]).gr_gid if len(names) > 1 else user.pw_gid
-        os.initgroups(names[0], group)
-        os.setgid(group)
-        os.setuid(user.pw_uid)
+        account = self._build.root[USER]
+        if account is not None:
+            os.initgroups(account.name, account.group)
+            os.setgid(account.group)
+            os.setuid(account.user)
 
 
 def complain(errors: ConfigErrors) -> None:
     """
     Tell the operator, on standard error, one line each.
     """
+    say(str(errors))
+
+
+def say(text: str) -> None:
+    """
+    Tell the operator, on standard error; nobody, where that is closed.
+    """
     try:
-        print(str(errors), file=sys.stderr, flush=True)
-    except (OSError, ValueError, AttributeError):
-        pass  # standard error may be closed
+        if sys.stderr is not None:  # where it was closed before the start, Python has None
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+    except (OSError, ValueError):
+        pass

@@ -18,6 +18,7 @@ from sniproxy.stream.runtime import doors_of
 BACKLOG: Final = 511
 """NGX_LISTEN_BACKLOG on Linux."""
 
+_KEEPALIVE: Final = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
 _FAMILIES: Final = {"inet": socket.AF_INET, "inet6": socket.AF_INET6, "unix": socket.AF_UNIX}
 
 
@@ -26,9 +27,12 @@ def open_socket(listening: Listening) -> socket.socket:
     @raise ConfigError: with the place of the C{listen} directive.
     """
     address, options = listening.address, listening.options
-    sock = socket.socket(_FAMILIES[address.family], socket.SOCK_STREAM)
-    step = "setsockopt()"
+    sock: socket.socket | None = None
+    bound = False
+    step = "socket()"
     try:
+        sock = socket.socket(_FAMILIES[address.family], socket.SOCK_STREAM)
+        step = "setsockopt()"
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if options.reuseport:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -37,16 +41,25 @@ def open_socket(listening: Listening) -> socket.socket:
         apply_options(sock, listening)
         step = "bind()"
         sock.bind(address.sockaddr)
+        bound = True
         if address.family == "unix":
+            step = "chmod()"
             os.chmod(address.host, 0o666)
         step = "listen()"
         sock.listen(options.backlog or BACKLOG)
     except OSError as error:
-        sock.close()
-        node = listening.node
-        message = f"{step} to {address.text} failed ({error.errno}: {error.strerror})"
-        raise ConfigError(message, node.file, node.line) from None
+        if bound and sock is not None:
+            close_socket(address, sock)
+        elif sock is not None:
+            sock.close()
+        raise _failed(step, listening, error) from None
     return sock
+
+
+def _failed(step: str, listening: Listening, error: OSError) -> ConfigError:
+    to = " to" if step == "bind()" else ""
+    message = f"{step}{to} {listening.text} failed ({error.errno}: {error.strerror or error})"
+    return ConfigError(message, listening.node.file, listening.node.line)
 
 
 def apply_options(sock: socket.socket, listening: Listening) -> None:
@@ -67,7 +80,7 @@ def apply_options(sock: socket.socket, listening: Listening) -> None:
     if keepalive is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(bool(keepalive)))
     if isinstance(keepalive, tuple):
-        for option, value in zip((socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT), keepalive, strict=True):
+        for option, value in zip(_KEEPALIVE, keepalive, strict=True):
             if value is not None:
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
     if options.fastopen is not None:
@@ -85,26 +98,28 @@ def open_sockets(build: Build, kept: dict[Address, socket.socket]) -> dict[Addre
     @raise ConfigErrors: for each that cannot be had.
     """
     found: dict[Address, socket.socket] = {}
-    made: list[socket.socket] = []
     errors: list[ConfigError] = []
-    for address, (listening, _) in doors_of(listenings(build)).items():
-        if address in kept:
-            found[address] = kept[address]
-            continue
-        try:
-            found[address] = open_socket(listening)
-            made.append(found[address])
-        except ConfigError as error:
-            errors.append(error)
+    doors = doors_of(listenings(build))
+    # new ones first: only when they are all there those that are in use are touched
+    for address, (listening, _) in doors.items():
+        if address not in kept:
+            try:
+                found[address] = open_socket(listening)
+            except ConfigError as error:
+                errors.append(error)
+    if not errors:
+        for address, (listening, _) in doors.items():
+            if address in kept:
+                try:
+                    apply_options(kept[address], listening)
+                    kept[address].listen(listening.options.backlog or BACKLOG)
+                except OSError as error:
+                    errors.append(_failed("setsockopt()", listening, error))
     if errors:
-        for sock in made:
-            sock.close()
+        for address, sock in found.items():
+            close_socket(address, sock)
         raise ConfigErrors(tuple(errors))
-    for address, (listening, _) in doors_of(listenings(build)).items():
-        if address in kept:
-            apply_options(found[address], listening)
-            found[address].listen(listening.options.backlog or BACKLOG)
-    return found
+    return {address: kept[address] if address in kept else found[address] for address in doors}
 
 
 def close_socket(address: Address, sock: socket.socket) -> None:
