@@ -240,7 +240,7 @@ class SendingTests(SynchronousTestCase):
 
         def reading() -> bool:
             try:
-                far.recv(1 << 16)
+                far.recv(1 << 18)
             except BlockingIOError:
                 pass
             return session.bytes_sent >= sent
