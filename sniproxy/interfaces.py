@@ -119,6 +119,12 @@ class ILeg(Interface):
         End at once, with a reset where the transport has one.
         """
 
+    def linger(flush: Callable[[], bool]) -> None:
+        """
+        Close as soon as C{flush} answers that all has been sent, or raises OSError, or some seconds have passed; it is called
+        when it may go on. For legs over legs that have last words.
+        """
+
     def again() -> None:
         """
         Call the handler once more, soon: the owner stopped before it would block, to let others have their turn.
@@ -136,6 +142,12 @@ class ILeg(Interface):
 
         @return: whether more may come; False at the end of the stream.
         @raise OSError: the connection is broken.
+        """
+
+    def cramped(seen: int) -> bool:
+        """
+        Whether the kernel may not keep much more than the C{seen} bytes that were peeked at, so that waiting for more would
+        be waiting for ever.
         """
 
     def take_held() -> bytes:

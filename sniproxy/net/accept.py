@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from sniproxy.net.legs import SocketLeg, address_of
 from sniproxy.net.poller import Poller
@@ -21,7 +21,14 @@ TURN: Final = 64
 PAUSE: Final = 0.5
 """Seconds without accepting after descriptors ran out (nginx's ngx_accept_disabled timer)."""
 
-_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_GONE: Final = frozenset(
+    getattr(errno, name)
+    for name in (
+        "ECONNABORTED EPROTO EPERM ENOPROTOOPT EOPNOTSUPP ENETDOWN ENETUNREACH EHOSTDOWN EHOSTUNREACH ENONET".split()
+    )
+    if hasattr(errno, name)
+)
+"""What is wrong with one connection only, and not with accepting (accept(2), "Error handling")."""
 
 
 class Listener:
@@ -29,7 +36,8 @@ class Listener:
     Accepts on one socket as long as it is started. Lent the socket: whoever made it closes it.
 
     @ivar accepted: called with each new leg, which is not watched yet.
-    @ivar complain: called with the error when accepting fails for want of descriptors or memory.
+    @ivar complain: called with the error when accepting fails, for want of descriptors or memory mostly; it is tried
+        again after L{PAUSE}.
     """
 
     def __init__(
@@ -46,6 +54,7 @@ class Listener:
         self._accepted = accepted
         self._complain = complain
         self._started = False
+        self._pause: IDelayedCall | None = None
         self._kind = (sock.family, sock.type, sock.proto)
         sock.setblocking(False)
 
@@ -53,7 +62,7 @@ class Listener:
         """
         Begin to accept.
         """
-        if not self._started:
+        if not self._started and self._pause is None:
             self._started = True
             self._poller.watch_level(self._sock.fileno(), self)
 
@@ -61,6 +70,9 @@ class Listener:
         """
         Accept no more; the socket stays open.
         """
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
         if self._started:
             self._started = False
             self._poller.forget(self._sock.fileno())
@@ -77,18 +89,24 @@ class Listener:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    self._complain(error)
-                    self.stop()
-                    self._clock.callLater(PAUSE, self._resume)
-                    return
-                continue  # ECONNABORTED and its kin: that client is gone
+                if error.errno in _GONE:
+                    continue
+                self.stop()
+                self._pause = self._clock.callLater(PAUSE, self._resume)
+                self._complain(error)
+                return
             sock = _socket.socket(family, kind, protocol, descriptor)
-            self._accepted(SocketLeg(self._poller, sock, address_of(family, sockaddr)))
+            leg = SocketLeg(self._poller, sock, address_of(family, sockaddr))
+            try:
+                self._accepted(leg)
+            except BaseException:
+                leg.abort()
+                raise
             if not self._started:
                 return
 
     def _resume(self) -> None:
+        self._pause = None
         if self._sock.fileno() >= 0:
             self.start()
 

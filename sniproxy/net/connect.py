@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from os import strerror
 from typing import Final
 
+from twisted.internet.interfaces import IReactorTime
+
 from sniproxy.addresses import Address
 from sniproxy.net.legs import SocketLeg, nothing
 from sniproxy.net.poller import ERR, HUP, OUT, Poller
@@ -42,6 +44,26 @@ class ConnectOptions:
 
 DEFAULT: Final = ConnectOptions()
 
+Done = Callable[[SocketLeg | OSError, int], None]
+
+
+class Refused:
+    """
+    An attempt that failed at once. Says so soon, because whoever asks cannot have what happens before it got an answer.
+    """
+
+    __slots__ = ("_call",)
+
+    def __init__(self, clock: IReactorTime, error: OSError, done: Done) -> None:
+        self._call = clock.callLater(0, done, error, 0)
+
+    def cancel(self) -> None:
+        """
+        C{done} is not called.
+        """
+        if self._call.active():
+            self._call.cancel()
+
 
 class Connecting:
     """
@@ -50,7 +72,7 @@ class Connecting:
 
     __slots__ = ("_done", "_leg")
 
-    def __init__(self, leg: SocketLeg, done: Callable[[SocketLeg | OSError, int], None]) -> None:
+    def __init__(self, leg: SocketLeg, done: Done) -> None:
         self._leg: SocketLeg | None = leg
         self._done = done
         leg.owner = self
@@ -88,20 +110,17 @@ class Connecting:
         self.cancel()
 
 
-def connect(
-    poller: Poller,
-    address: Address,
-    options: ConnectOptions,
-    done: Callable[[SocketLeg | OSError, int], None],
-) -> Connecting | None:
+def connect(poller: Poller, address: Address, options: ConnectOptions, done: Done) -> Connecting | Refused:
     """
     Connect without blocking.
 
     @param done: called with the leg, or the error, and the event bits that came with it (0 for an immediate failure,
-        after which None is returned). The leg is watched already.
+        and never before this returns). The leg is watched already.
+    @return: what can be cancelled.
     """
-    sock = _socket.socket(_FAMILIES[address.family], _STREAM, 0)
+    sock = None
     try:
+        sock = _socket.socket(_FAMILIES[address.family], _STREAM, 0)
         if address.family != "unix":
             if options.nodelay:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -114,12 +133,10 @@ def connect(
         if options.bind is not None:
             sock.bind(options.bind.sockaddr)
         number = sock.connect_ex(address.sockaddr)
+        if number not in (0, errno.EINPROGRESS):
+            raise OSError(number, strerror(number))
     except OSError as error:
-        sock.close()
-        done(error, 0)
-        return None
-    if number not in (0, errno.EINPROGRESS):
-        sock.close()
-        done(OSError(number, strerror(number)), 0)
-        return None
+        if sock is not None:
+            sock.close()
+        return Refused(poller.clock, error, done)
     return Connecting(SocketLeg(poller, sock, address), done)

@@ -24,6 +24,9 @@ from sniproxy.net.poller import Poller
 if TYPE_CHECKING:
     import _socket
 
+LINGER: Final = 3.0
+"""Seconds for the last words of a leg that is closed, if the far end does not take them (ngx_ssl_shutdown's, too)."""
+
 _RESET: Final = pack("ii", 1, 0)
 
 
@@ -74,6 +77,8 @@ class SocketLeg:
     __slots__ = ("_local", "_peer", "handler", "held", "number", "owner", "poller", "sock", "watched")
 
     def __init__(self, poller: Poller, sock: _socket.socket, peer: Address | None = None) -> None:
+        if sock.gettimeout():  # somebody called socket.setdefaulttimeout(): recv would wait that long
+            sock.setblocking(False)
         self.poller = poller
         self.sock = sock
         self.number = sock.fileno()
@@ -197,17 +202,45 @@ class SocketLeg:
         """
         @see: L{ILeg.close}
         """
-        self.handler = nothing
-        self.owner = None
-        self.poller.close(self.number, self.sock)
+        number, self.number = self.number, -1
+        if number >= 0:  # the second time, the number may be somebody else's
+            self.handler = nothing
+            self.owner = None
+            self.poller.close(number, self.sock)
 
     def abort(self) -> None:
         """
         @see: L{ILeg.abort}
         """
-        if self.sock.family != _names.AF_UNIX:
+        if self.number >= 0 and self.sock.family != _names.AF_UNIX:
             self.sock.setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
         self.close()
+
+    def linger(self, flush: Callable[[], bool]) -> None:
+        """
+        @see: L{ILeg.linger}
+        """
+        late = self.poller.clock.callLater(LINGER, self.close)
+
+        def event(bits: int) -> None:
+            try:
+                flushed = flush()
+            except OSError:
+                flushed = True  # nobody is there to hear it
+            if flushed:
+                late.cancel()
+                self.close()
+
+        self.owner = None
+        self.handler = event
+
+    def cramped(self, seen: int) -> bool:
+        """
+        @see: L{ILeg.cramped}
+        """
+        if self.sock.family == _names.AF_UNIX:
+            return True
+        return seen * 8 >= self.sock.getsockopt(SOL_SOCKET, _names.SO_RCVBUF)
 
     def descriptor(self) -> int | None:
         """

@@ -49,19 +49,25 @@ def look(leg: ILeg, reader: Reader[V], limit: int, bits: int, looks: int) -> V |
     Look once.
 
     @param limit: how many bytes the reader may see.
-    @param bits: the edge that made us look; 0 for none.
+    @param bits: the edge that made us look; 0 for none, when an end may have been told of before and will not be again.
     @param looks: how often the leg was looked at before.
     @return: the verdict; L{GONE} when none can come any more; None to wait for the next edge.
     @raise OSError: the connection is broken.
     """
     if looks < PATIENCE and not leg.held:
         data = leg.peek(limit)
-        more = not bits & ENDED and data != b""
-    else:
-        more = leg.fill(limit)
-        data = leg.peek(limit) if leg.held else None
-    if data:
-        verdict = reader.look(data)
+        if data is None:
+            return None
+        verdict = reader.look(data) if data else None
+        if verdict is not None:
+            return verdict
+        if not data or bits & ENDED:
+            return GONE
+        if bits and not leg.cramped(len(data)):
+            return None
+    more = leg.fill(limit)
+    if leg.held:
+        verdict = reader.look(leg.held[:limit])
         if verdict is not None:
             return verdict
     return None if more else GONE

@@ -67,6 +67,8 @@ class Poller:
     """
     An epoll that is one reader of a reactor. Owns the epoll descriptor, not those it watches, until they are handed to
     L{close}.
+
+    @ivar clock: the reactor, as C{IReactorTime}.
     """
 
     log = Logger()
@@ -75,6 +77,7 @@ class Poller:
         """
         @param reactor: C{IReactorFDSet} and C{IReactorTime}.
         """
+        self.clock = reactor
         self._reactor = reactor
         self._epoll = select.epoll()
         self._watched: dict[int, Watched] = {}

@@ -17,11 +17,15 @@ from typing import Any, Final, Literal
 from zope.interface import implementer
 
 from sniproxy.interfaces import ILeg, IRelay
-from sniproxy.net.poller import READABLE
+from sniproxy.net.legs import nothing
+from sniproxy.net.poller import ENDED, ERR, HUP, READABLE
 from sniproxy.net.timers import Holder
 
 TURN: Final = 64
 """How many pieces a flow moves before others have their turn."""
+
+GONE: Final = ERR | HUP
+"""A leg is broken, or closed both ways: after its last byte was received, there is nobody left to send to."""
 
 Side = Literal["client", "upstream"]
 
@@ -62,6 +66,7 @@ class Flow:
     @ivar began: when the first of them came, on the clock of the deadline; None before.
     @ivar sent: bytes the sink took; the difference is pending.
     @ivar stuck: waits for the sink.
+    @ivar drained: the source has said that it has nothing, so that from then on edges tell all.
     @ivar ended: the source has ended.
     @ivar finished: and the sink was told.
     @ivar switch_at: bytes received after which a relay may move the rest another way.
@@ -69,6 +74,7 @@ class Flow:
 
     __slots__ = (
         "began",
+        "drained",
         "ended",
         "finished",
         "pending",
@@ -91,6 +97,7 @@ class Flow:
         self.began: float | None = None
         self.sent = 0
         self.stuck = False
+        self.drained = False
         self.ended = False
         self.finished = False
         self.switch_at: float = inf
@@ -133,8 +140,11 @@ class Relaying:
         for flow in (up, down):
             flow.pending = flow.source.take_held()
             flow.received = len(flow.pending)
+            if flow.received:
+                flow.began = self.now()
         up.source.watch()
         down.source.watch()
+        down.drained = quiet
         self.pump(up)
         if not self._ended and (down.pending or not quiet):
             self.pump(down)
@@ -144,20 +154,28 @@ class Relaying:
         An edge of the client's leg.
         """
         up = self.up
+        if bits & ENDED:
+            up.drained = False
         if not (up.stuck or up.finished) and (bits & READABLE or not up.source.plain):
             self.pump(up)
         if self.down.stuck and not self._ended:
             self.pump(self.down)
+        if up.finished and bits & GONE and not self._ended:
+            self.end(Result("client"))
 
     def upstream_event(self, bits: int) -> None:
         """
         An edge of the upstream's leg.
         """
         down = self.down
+        if bits & ENDED:
+            down.drained = False
         if not (down.stuck or down.finished) and (bits & READABLE or not down.source.plain):
             self.pump(down)
         if self.up.stuck and not self._ended:
             self.pump(self.up)
+        if down.finished and bits & GONE and not self._ended:
+            self.end(Result("upstream"))
 
     def pump(self, flow: Flow) -> None:
         """
@@ -167,7 +185,8 @@ class Relaying:
         other: Side = "upstream" if side == "client" else "client"
         size = self.options.buffer_size
         now = self.now()
-        self.holder.due = now + self.options.timeout
+        due = now + self.options.timeout
+        last = False
         for _ in range(TURN):
             data = flow.pending
             if data:
@@ -176,7 +195,9 @@ class Relaying:
                 except OSError as error:
                     self.end(Result(other, error))
                     return
-                flow.sent += taken
+                if taken:
+                    flow.sent += taken
+                    self.holder.due = due
                 if taken < len(data):
                     flow.pending = data[taken:]
                     flow.stuck = True
@@ -185,6 +206,8 @@ class Relaying:
                 flow.stuck = False
             if flow.ended or self._closing is not None:
                 self._flow_ended(flow)
+                return
+            if last:
                 return
             if flow.received >= flow.switch_at:
                 self.switch(flow)
@@ -195,12 +218,16 @@ class Relaying:
                 self.broken(flow, error)
                 return
             if got is None:
+                flow.drained = True
                 return
             if got:
                 if flow.began is None:
                     flow.began = now
+                self.holder.due = due
                 flow.received += len(got)
                 flow.pending = got
+                # Less than asked for: the kernel had no more, and will tell of what comes, as it has told of an end.
+                last = len(got) < size and flow.drained and flow.source.plain
             else:
                 flow.ended = True
         (flow.sink if flow.pending else flow.source).again()
@@ -235,7 +262,7 @@ class Relaying:
         Report, once.
         """
         if not self._ended:
-            self._ended = True
+            self.stop()
             self._done(result)
 
     def stop(self) -> None:
@@ -243,6 +270,8 @@ class Relaying:
         Give the legs back without a report.
         """
         self._ended = True
+        self.up.source.handler = nothing
+        self.down.source.handler = nothing
 
 
 @implementer(IRelay)

@@ -10,18 +10,26 @@ them (the pipe's capacity does).
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
+from math import inf
 from typing import Any, Final
 
 from zope.interface import implementer
 
 from sniproxy.interfaces import ILeg, IRelay
 from sniproxy.net.pipes import Pipes
-from sniproxy.net.relay import TURN, Flow, Options, Relaying, Result, Side
+from sniproxy.net.relay import Flow, Options, Relaying, Result, Side
 from sniproxy.net.timers import Holder
 
 FIRST: Final = 128 * 1024
+
+TURN: Final = 16
+"""How many times a flow fills or empties its pipe before others have their turn."""
+
+_CANNOT: Final = frozenset({errno.EINVAL, errno.ENOSYS})
+"""How splice(2) says that it does not do this; a sandbox may not have it at all."""
 
 _FLAGS: Final = 1 | 2
 """SPLICE_F_MOVE | SPLICE_F_NONBLOCK"""
@@ -62,12 +70,13 @@ class Splicing(Relaying):
                 super().pump(flow)
                 return
             flow.pipe = pipe
-            flow.source.sock.setblocking(False)
-            flow.sink.sock.setblocking(False)
+            for sock in (flow.source.sock, flow.sink.sock):
+                if sock.gettimeout() != 0.0:  # splice has no MSG_DONTWAIT
+                    sock.setblocking(False)
         source = flow.source.number
         sink = flow.sink.number
         other: Side = "upstream" if flow.side == "client" else "client"
-        self.holder.due = self.now() + self.options.timeout
+        due = self.now() + self.options.timeout
         for _ in range(TURN):
             if pipe.inside:
                 try:
@@ -76,8 +85,12 @@ class Splicing(Relaying):
                     flow.stuck = True
                     return
                 except OSError as error:
-                    self.end(Result(other, error))
+                    if error.errno in _CANNOT:
+                        self._give_up(flow)
+                    else:
+                        self.end(Result(other, error))
                     return
+                self.holder.due = due
                 pipe.inside -= moved
                 flow.sent += moved
                 continue
@@ -92,11 +105,15 @@ class Splicing(Relaying):
                 self._return_pipe(flow)
                 return
             except OSError as error:
-                self.broken(flow, error)
+                if error.errno in _CANNOT:
+                    self._give_up(flow)
+                else:
+                    self.broken(flow, error)
                 return
             if moved == 0:
                 flow.ended = True
             else:
+                self.holder.due = due
                 if moved == pipe.capacity:
                     pipe.grow()
                 pipe.inside = moved
@@ -104,18 +121,22 @@ class Splicing(Relaying):
         flow.stuck = bool(pipe.inside)
         (flow.sink if pipe.inside else flow.source).again()
 
+    def _give_up(self, flow: Flow) -> None:
+        """
+        The kernel does not splice these: the flow goes on by recv and send, with what is in the pipe.
+        """
+        pipe = flow.pipe
+        if pipe.inside:
+            flow.pending = os.read(pipe.read, pipe.inside)
+            pipe.inside = 0
+        self._return_pipe(flow)
+        flow.switch_at = inf
+        super().pump(flow)
+
     def _return_pipe(self, flow: Flow) -> None:
         if flow.pipe is not None:
             self._pipes.give_back(flow.pipe)
             flow.pipe = None
-
-    def end(self, result: Result) -> None:
-        """
-        @see: L{Relaying.end}
-        """
-        self._return_pipe(self.up)
-        self._return_pipe(self.down)
-        super().end(result)
 
     def stop(self) -> None:
         """

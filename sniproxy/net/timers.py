@@ -13,11 +13,15 @@ from math import inf
 from typing import Final, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 RESOLUTION: Final = 0.05
 """Seconds. A deadline fires at most this much late, and never early."""
 
 NEVER: Final = inf
+
+_RIPE: Final = -inf
+"""C{due} of a holder that is about to be told; unless one told before it clears it, sets it or puts it off."""
 
 
 class Holder(Protocol):
@@ -42,6 +46,8 @@ class Deadlines:
     """
     All deadlines of a process. Caps nothing itself: it holds each holder once at most.
     """
+
+    log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -102,15 +108,21 @@ class Deadlines:
             for holder in self._buckets.pop(heappop(self._order)):
                 holder.bucket = 0
                 if holder.due <= now:
-                    holder.due = NEVER
+                    holder.due = _RIPE
                     expired.append(holder)
                 elif holder.due != NEVER:
                     self._put(holder, max(int(holder.due / RESOLUTION) + 1, ripe + 1))
         if self._order:
             self._arm()
         for holder in expired:
-            if holder.due == NEVER and not holder.bucket:
-                holder.expired()
+            if holder.due == _RIPE:
+                holder.due = NEVER
+                try:
+                    holder.expired()
+                except Exception:
+                    self.log.failure("internal error at a deadline")
+            elif holder.due != NEVER and not holder.bucket:  # put off by one that expired before it
+                self._put(holder, max(int(holder.due / RESOLUTION) + 1, ripe + 1))
 
     def stop(self) -> None:
         """

@@ -64,7 +64,7 @@ class _Tls:
 
     plain = False
 
-    __slots__ = ("_broken", "_end", "_finished", "connection", "established", "first_read", "held", "raw")
+    __slots__ = ("_broken", "_due", "_end", "_finished", "connection", "established", "first_read", "held", "raw")
 
     def __init__(self, raw: Any, connection: Any) -> None:
         self.raw = raw
@@ -73,6 +73,7 @@ class _Tls:
         self.first_read: Callable[[], None] | None = None
         self._broken = False
         self._finished = False
+        self._due = False
         self._end = False
         self.held = b""
 
@@ -159,6 +160,18 @@ class _Tls:
         held, self.held = self.held, b""
         return held
 
+    def cramped(self, seen: int) -> bool:
+        """
+        What is peeked at is held here, and not by the kernel.
+        """
+        return False
+
+    def linger(self, flush: Callable[[], bool]) -> None:
+        """
+        @see: L{ILeg.linger}
+        """
+        self.raw.linger(flush)
+
     def descriptor(self) -> int | None:
         """
         None: the bytes of the descriptor are not the bytes of this leg.
@@ -235,11 +248,10 @@ class TlsLeg(_Tls):
         if self.held:
             held, self.held = self.held[:limit], self.held[limit:]
             return held
+        if self._due:
+            self._farewell()
         try:
             data: bytes = self.connection.recv(limit)
-            if self.first_read is not None:
-                self._tell_first_read()
-            return data
         except (SSL.WantReadError, SSL.WantWriteError):
             return None
         except SSL.ZeroReturnError:
@@ -247,6 +259,9 @@ class TlsLeg(_Tls):
         except SSL.Error as error:
             self._broken = True
             raise _failure(error) from None
+        if self.first_read is not None:
+            self._tell_first_read()
+        return data
 
     def send(self, data: bytes | memoryview) -> int:
         """
@@ -267,22 +282,38 @@ class TlsLeg(_Tls):
         """
         if self.established and not self._broken and not self._finished:
             self._finished = True
-            try:
-                self.connection.shutdown()
-            except SSL.Error:
-                self._broken = True
+            self._farewell()
+
+    def _farewell(self) -> bool:
+        """
+        @return: whether close_notify is with the kernel, or never will be; else it is due when there is room.
+        """
+        try:
+            self.connection.shutdown()
+        except (SSL.WantReadError, SSL.WantWriteError):
+            self._due = True
+            return False
+        except SSL.Error:
+            self._broken = True
+        self._due = False
+        return True
 
     def close(self) -> None:
         """
         @see: L{ILeg.close}
         """
         self.finish()
-        self.raw.close()
+        self._finished = True
+        if self._due and not self._broken:
+            self.raw.linger(self._farewell)
+        else:
+            self.raw.close()
 
     def abort(self) -> None:
         """
         @see: L{ILeg.abort}
         """
+        self._finished = True  # OpenSSL knows a number, which may be somebody else's soon
         self.raw.abort()
 
 
@@ -374,9 +405,6 @@ class BioTlsLeg(_Tls):
         while True:
             try:
                 data: bytes = self.connection.recv(limit)
-                if self.first_read is not None:
-                    self._tell_first_read()
-                return data
             except (SSL.WantReadError, SSL.WantWriteError):
                 self._flush()
                 if not self._fill():
@@ -387,6 +415,10 @@ class BioTlsLeg(_Tls):
                 if self._end and isinstance(error, SSL.SysCallError):
                     return b""
                 raise self._fail(error) from None
+            else:
+                if self.first_read is not None:
+                    self._tell_first_read()
+                return data
 
     def send(self, data: bytes | memoryview) -> int:
         """
@@ -425,7 +457,10 @@ class BioTlsLeg(_Tls):
         @see: L{ILeg.close}
         """
         self.finish()
-        self.raw.close()
+        if self._outgoing and not self._broken:
+            self.raw.linger(self._flush)
+        else:
+            self.raw.close()
 
     def abort(self) -> None:
         """
