@@ -40,7 +40,7 @@ class Options(usage.Options):
         As every program: what is wrong with the command line is said on standard error, and the exit status is 1.
         """
         try:
-            super().parseOptions(options)
+            super().parseOptions(options)  # type: ignore[no-untyped-call]
         except usage.UsageError as error:
             say(f"sniproxy: {error}\nTry --help for usage information.")
             raise SystemExit(1) from None
