@@ -1,0 +1,93 @@
+"""
+Is what the documents say true? Code in them is the code of the examples, configurations in them are accepted, links
+lead somewhere, and what is generated is fresh.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.house import TOP
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def documents() -> list[Path]:
+    """
+    All pages that people read.
+    """
+    return sorted([*TOP.glob("*.md"), *(TOP / "docs").rglob("*.md"), *(TOP / "examples").rglob("*.md")])
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """
+    The code of one language in a page, in order.
+    """
+    return [code for found, code in FENCE.findall(path.read_text()) if found == language]
+
+
+def squeezed(code: str) -> list[str]:
+    """
+    The lines of a piece of code, without the empty ones between its parts.
+    """
+    return [line for line in code.splitlines() if line.strip()]
+
+
+class PagesTests(SynchronousTestCase):
+    """
+    What holds for every page.
+    """
+
+    maxDiff = None
+
+    def test_links(self) -> None:
+        """
+        Each link to a file of the project leads to one.
+        """
+        broken = [
+            f"{path.relative_to(TOP)}: {target}"
+            for path in documents()
+            for target in LINK.findall(FENCE.sub("", path.read_text()))
+            if "://" not in target and not (path.parent / target.partition("#")[0]).exists()
+        ]
+        self.assertEqual(broken, [])
+
+    def test_no_tabs(self) -> None:
+        """
+        Pages have no tabs and no trailing blanks, which every viewer shows in another way.
+        """
+        ragged = [
+            f"{path.relative_to(TOP)}:{number}"
+            for path in documents()
+            for number, line in enumerate(path.read_text().splitlines(), 1)
+            if "\t" in line or line != line.rstrip()
+        ]
+        self.assertEqual(ragged, [])
+
+
+class ModulesPageTests(SynchronousTestCase):
+    """
+    docs/modules.md.
+    """
+
+    page = TOP / "docs/modules.md"
+    module = TOP / "examples/plugin/sniproxy/plugins/notice.py"
+
+    def test_code(self) -> None:
+        """
+        The pieces of Python in it, one after the other, are the whole file of the example.
+        """
+        told = squeezed("".join(blocks(self.page, "python")))
+        self.assertEqual(told, squeezed(self.module.read_text()))
+
+    def test_configuration(self) -> None:
+        """
+        Its configuration is the one that lies beside the example.
+        """
+        (text,) = blocks(self.page, "nginx")
+        beside = (TOP / "examples/plugin/notice.conf").read_text()
+        self.assertEqual(squeezed(text), [line for line in squeezed(beside) if not line.startswith("#")])
