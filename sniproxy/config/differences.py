@@ -1,0 +1,238 @@
+"""
+Where does sniproxy do something else than nginx, on purpose, with a directive or variable that it carries? As data, so
+that the page for operators is made from it and cannot name what does not exist.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """
+    One thing that an operator who knows nginx would not expect.
+
+    @ivar names: the directives, or variables with their dollar sign, that it is about; none where it is about all.
+    @ivar here: what sniproxy does; sentences.
+    @ivar nginx: what nginx does; a sentence, or empty where it is plain from C{here}.
+    @ivar why: a sentence.
+    @ivar file: where it is done, below sniproxy/.
+    """
+
+    names: tuple[str, ...]
+    here: str
+    nginx: str
+    why: str
+    file: str
+
+
+DIFFERENCES: Final = (
+    # what is read
+    Difference(
+        (),
+        "A file of nothing but `stream {}` is complete.",
+        "It demands an `events` block.",
+        "There is nothing that such a block could say here.",
+        "config/internals.py",
+    ),
+    Difference(
+        (),
+        "All mistakes of a configuration are reported, a line each.",
+        "It stops at the first one.",
+        "A file is mended in one go.",
+        "config/build.py",
+    ),
+    Difference(
+        ("map", "server_name"),
+        "Regular expressions are PCRE's spelling on Python's engine; recursion, `\\K` and branch reset are refused.",
+        "",
+        "What the engine cannot do is never approximated.",
+        "config/regex.py",
+    ),
+    Difference(
+        ("listen",),
+        "`udp`, `proxy_protocol` and `multipath` are refused; `setfib=` and `accept_filter=` as on nginx for Linux.",
+        "",
+        "Datagrams and PROXY headers are not carried yet; nothing here can ask for MPTCP.",
+        "stream/core.py",
+    ),
+    Difference(
+        ("server",),
+        "Behind a server of an `upstream`, `resolve`, `service=` and `slow_start=` are refused.",
+        "",
+        "Names of servers are looked up at start and at reload; the others are not carried yet.",
+        "stream/upstream.py",
+    ),
+    Difference(
+        ("ssl_certificate", "ssl_certificate_key", "proxy_ssl_certificate", "proxy_ssl_certificate_key"),
+        "They take files: no variables, no `data:`, `engine:` or `store:`.",
+        "",
+        "Contexts are built whole when the configuration is read, and never changed.",
+        "stream/ssl.py",
+    ),
+    Difference(
+        ("proxy_ssl_alpn",),
+        "It takes no variables.",
+        "",
+        "The protocols are part of the context.",
+        "stream/proxy_ssl.py",
+    ),
+    Difference(
+        ("ssl_conf_command", "proxy_ssl_conf_command"),
+        "`Ciphersuites` is the only command.",
+        "It passes any command on to OpenSSL.",
+        "pyOpenSSL does not bind `SSL_CONF_cmd`: each command has to be carried by hand.",
+        "stream/ssl.py",
+    ),
+    # processes
+    Difference(
+        ("worker_processes",),
+        "There is one process, whatever the number is; a warning says so.",
+        "",
+        "Several are not carried yet.",
+        "service/core.py",
+    ),
+    Difference(
+        ("pid",),
+        "Without the directive no pid file is written, and reload keeps the process.",
+        "It writes logs/nginx.pid, and a reload starts new workers.",
+        "twistd has a pid file of its own (`--pidfile`); sessions end under the configuration they began with.",
+        "service/main.py",
+    ),
+    Difference(
+        ("error_log",),
+        "Without the directive lines go to twistd's log; `memory:` is refused, and each filter of the debug log "
+        "means `debug`.",
+        "It writes logs/error.log.",
+        "No folder has to be there before the first start.",
+        "logs/error_log.py",
+    ),
+    Difference(
+        ("error_log",),
+        "Control characters in a message are written as escapes.",
+        "It writes some of them as they came.",
+        "Names come from strangers: nobody shall begin a line that looks like another's.",
+        "logs/error_log.py",
+    ),
+    # TLS with clients
+    Difference(
+        ("server_name", "ssl_certificate", "ssl_protocols", "ssl_verify_client"),
+        "On a TLS port the server is chosen from the ClientHello before the handshake; all settings, protocols "
+        "and client "
+        "verification included, are those of that server from the first byte to the last.",
+        "It begins with the default server's settings and changes most of them in the middle of the handshake.",
+        "A client cannot meet one server's policy and then be served by another.",
+        "stream/ssl.py",
+    ),
+    Difference(
+        ("ssl_preread", "server_name"),
+        "A ClientHello that breaks the rules (two names, a repeated extension, a name with characters that no "
+        "host name has, a "
+        "wrong length) has no name: on a TLS port it is refused, with `ssl_preread` it goes where clients without "
+        "a name go.",
+        "It uses what it has read up to there.",
+        "A TLS server would refuse it: nobody is routed by a name that the server behind does not see.",
+        "wire/hello_message.py",
+    ),
+    Difference(
+        ("ssl_handshake_timeout",),
+        "On a TLS port a ClientHello may have 64 KiB.",
+        "OpenSSL's limit holds.",
+        "Every buffer has a cap, and this one is ours.",
+        "stream/ssl.py",
+    ),
+    Difference(
+        ("ssl_session_cache",),
+        "`shared:` is a cache of this server in this process; names of caches mean nothing, a warning says so. "
+        "`builtin:` has "
+        "OpenSSL's size.",
+        "All workers and all servers that name it share a cache.",
+        "pyOpenSSL gives no way to share one; and a session made under one server must not be resumed under another.",
+        "tls/settings.py",
+    ),
+    Difference(
+        ("ssl_session_tickets", "ssl_session_cache", "ssl_verify_client", "ssl_verify_depth", "ssl_crl"),
+        "A session is resumed only under the very policy it was made under: same server, same content of all "
+        "files. A refused "
+        "certificate is refused again with its ticket, and one that has expired since is refused too.",
+        "With a shared cache a session survives a smaller depth, a new CRL or another CA of the same name.",
+        "Resumption must not let anybody in whom a full handshake would refuse.",
+        "tls/contexts.py",
+    ),
+    Difference(
+        ("ssl_verify_client",),
+        "A certificate that OpenSSL can read and the library `cryptography` cannot is refused.",
+        "",
+        "We could not say whose it is.",
+        "tls/verify.py",
+    ),
+    Difference(
+        ("ssl_protocols", "proxy_ssl_protocols"),
+        "TLSv1 and TLSv1.1 need `@SECLEVEL=0` in the ciphers, as nginx does on Debian; a warning says so. SSLv2 "
+        "and SSLv3 are "
+        "accepted as words, with a warning.",
+        "It depends on how OpenSSL was built.",
+        "OpenSSL speaks these versions at security level 0 only; lowering it is for the operator to decide.",
+        "tls/settings.py",
+    ),
+    Difference(
+        ("$ssl_server_name",),
+        "It is the name in this ClientHello, on resumed sessions too.",
+        "On TLS 1.2 a resumed session brings its old name.",
+        "It is what the client asks for now.",
+        "stream/ssl_variables.py",
+    ),
+    # TLS with upstreams
+    Difference(
+        ("proxy_ssl_verify", "proxy_ssl_name"),
+        "An upstream's certificate is checked against its subject alternative names alone; a wildcard stands for "
+        "one whole "
+        "label, the first; an address is compared with addresses only.",
+        "It takes the common name where there are no DNS names, and matches `w*.example.com`.",
+        "RFC 9525 has it so.",
+        "tls/verify.py",
+    ),
+    Difference(
+        ("proxy_ssl_session_reuse",),
+        "A session is offered again only to the same address under the same name, under the same files, and while "
+        "every "
+        "certificate it came with is good.",
+        "It is kept per peer.",
+        "A session shall not outlive what it was verified by.",
+        "tls/sessions.py",
+    ),
+    # names and bytes
+    Difference(
+        ("resolver",),
+        "A name that does not exist is remembered for at most 5 seconds; at most 4096 names are remembered, and "
+        "256 are looked "
+        "up at once.",
+        "It does not remember that a name is not there, and bounds nothing.",
+        "Names may come from clients.",
+        "stream/resolver.py",
+    ),
+    Difference(
+        ("proxy_buffer_size",),
+        "It bounds what a session holds while bytes go through our hands; a long stream between two plain sockets "
+        "is moved by "
+        "the kernel, through a pipe of 64 KiB to 1 MiB that is borrowed while bytes move.",
+        "It copies all bytes.",
+        "It costs a third of the processor time.",
+        "net/splice.py",
+    ),
+    Difference(
+        (
+            "proxy_timeout",
+            "proxy_connect_timeout",
+            "preread_timeout",
+            "ssl_handshake_timeout",
+        ),
+        "Times are kept to a twentieth of a second: a session may end that much late.",
+        "They are kept to a millisecond.",
+        "Putting a deadline off costs nothing, however often it is done.",
+        "net/timers.py",
+    ),
+)
+"""In the order in which an operator meets them: reading, processes, TLS with clients and upstreams, names and bytes."""
