@@ -8,11 +8,11 @@ its number.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from tests.support import backends, clients, pki
 from tests.support.backends import LINGER_ZERO
@@ -57,7 +57,7 @@ class BadNetworkTestCase(ProxyTestCase):
         with plain(port) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             own = int(connection.getsockname()[1])
-            with suppress(OSError):  # the proxy may have ended already
+            with contextlib.suppress(OSError):  # the proxy may have ended already
                 for piece in pieces:
                     connection.sendall(piece)
             if end == "reset":
@@ -67,7 +67,7 @@ class BadNetworkTestCase(ProxyTestCase):
                 connection.close()
                 return own, b"", 0.0
             if end == "finish":
-                with suppress(OSError):
+                with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_WR)
             return own, read_all(connection), time.monotonic() - begin
 

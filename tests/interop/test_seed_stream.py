@@ -20,7 +20,7 @@ from tests.support import backends, clients, pki
 from tests.support.dns_thread import NameServer
 from tests.support.ports import free_port
 from tests.support.programs import ROOT, eventually, need, run
-from tests.support.proxies import NGINX, Proxy, ProxyTestCase
+from tests.support.proxies import NGINX, Kind, Proxy, ProxyTestCase
 from tests.support.ssh import Sshd
 
 DATA = os.path.join(ROOT, "tests", "data", "seeds")
@@ -74,7 +74,13 @@ def certificates(machine: str) -> str:
 class TutorialTestCase(ProxyTestCase):
     """
     The two machines and what stands behind them.
+
+    @cvar kind_of_a: which proxy A runs, where it is not the one under test.
+    @cvar kind_of_b: the same of B.
     """
+
+    kind_of_a: Kind | None = None
+    kind_of_b: Kind | None = None
 
     def setUp(self) -> None:
         """
@@ -117,7 +123,7 @@ class TutorialTestCase(ProxyTestCase):
             changes[target] = f"127.0.0.1:{port}"
         changes["listen 443"] = f"listen {self.at(443)}"
         changes["/etc/nginx/"] = self.path("a", "")
-        return self.proxy(exchange(text, **changes), "a", as_printed=True)
+        return self.proxy(exchange(text, **changes), "a", kind=self.kind_of_a, as_printed=True)
 
     def machine_b(self, text: str) -> Proxy:
         """
@@ -129,7 +135,7 @@ class TutorialTestCase(ProxyTestCase):
                 changes[f"listen {port}"] = f"listen {self.at(port)}"
         if "/etc/nginx/" in text:
             changes["/etc/nginx/"] = self.path("b", "")
-        return self.proxy(exchange(text, **changes), "b", as_printed=True)
+        return self.proxy(exchange(text, **changes), "b", kind=self.kind_of_b, as_printed=True)
 
     def assert_ssh(self) -> None:
         """

@@ -8,6 +8,9 @@ import socket
 import ssl
 from typing import Final
 
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
 from tests.support.pki import Files
 from tests.support.programs import PATIENCE
 
@@ -140,3 +143,13 @@ def records(flight: bytes, size: int) -> bytes:
         at += 5 + length
     pieces = [bytes(body[start : start + size]) for start in range(0, len(body), size)]
     return b"".join(kind + version + len(piece).to_bytes(2, "big") + piece for piece in pieces)
+
+
+def common_name(connection: ssl.SSLSocket) -> str:
+    """
+    @return: the common name of the server's certificate, which need not be believed.
+    """
+    raw = connection.getpeercert(binary_form=True)
+    assert raw is not None
+    (found,) = x509.load_der_x509_certificate(raw).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found.value)

@@ -83,16 +83,23 @@ def run(
     """
     Run a program to its end.
     """
-    return subprocess.run(
+    with subprocess.Popen(
         arguments,
         cwd=folder,
-        input=stdin.decode("latin-1"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         encoding="latin-1",
-        capture_output=True,
-        timeout=2 * PATIENCE,
-        check=False,
         env={**os.environ, **(env or {})},
-    )
+        start_new_session=True,
+    ) as process:
+        try:
+            output, errors = process.communicate(stdin.decode("latin-1"), 2 * PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # with the children it has started
+            process.wait()
+            raise AssertionError(f"does not end: {' '.join(arguments)}") from None
+    return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
 
 
 class Program:

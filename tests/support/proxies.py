@@ -153,6 +153,8 @@ class Proxy:
         self.pid_path = test.path(f"{name}.pid")
         self.log_path = test.path(f"{name}.log")
         self.configuration = test.path(f"{name}.conf")
+        if os.path.exists(self.configuration):
+            raise ValueError(f"a test has two proxies called {name}")
         self.rewrite(text)
         extra = prelude(kind, test.folder, name, level) if self._as_printed else ""
         arguments = command(kind, self.configuration, globals_text=extra.strip())
