@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Final, Protocol, TypeVar
 
 from sniproxy.interfaces import ILeg
-from sniproxy.net.poller import ENDED
+from sniproxy.net.poller import ENDED, ERR
 
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)
@@ -61,6 +61,8 @@ def look(leg: ILeg, reader: Reader[V], limit: int, bits: int, looks: int) -> V |
         verdict = reader.look(data) if data else None
         if verdict is not None:
             return verdict
+        if bits & ERR:
+            leg.fill(limit)  # raises what broke it
         if not data or bits & ENDED:
             return GONE
         if bits and not leg.cramped(len(data)):

@@ -52,10 +52,12 @@ class Result:
 
     @ivar side: whose end or failure it was.
     @ivar error: what broke that leg; None where it ended in good order.
+    @ivar sending: whether it broke while we sent to it, and not while we received.
     """
 
     side: Side
     error: OSError | None = None
+    sending: bool = False
 
 
 class Flow:
@@ -193,7 +195,7 @@ class Relaying:
                 try:
                     taken = flow.sink.send(data)
                 except OSError as error:
-                    self.end(Result(other, error))
+                    self.end(Result(other, error, sending=True))
                     return
                 if taken:
                     flow.sent += taken

@@ -88,7 +88,7 @@ class Splicing(Relaying):
                     if error.errno in _CANNOT:
                         self._give_up(flow)
                     else:
-                        self.end(Result(other, error))
+                        self.end(Result(other, error, sending=True))
                     return
                 self.holder.due = due
                 pipe.inside -= moved

@@ -17,10 +17,9 @@ from sniproxy.errors import ConfigError
 from sniproxy.levels import ERROR, INFO
 from sniproxy.net.poller import READABLE
 from sniproxy.net.relay import Relaying, Result
-from sniproxy.net.tls_leg import TlsFailure
 from sniproxy.stream.phases import BAD_GATEWAY, INTERNAL_SERVER_ERROR, OK
 from sniproxy.stream.resolver import ResolveFailure
-from sniproxy.stream.ssl import ssl_error
+from sniproxy.stream.ssl_errors import HANDSHAKE, broken, level_of
 from sniproxy.stream.upstream import Upstream, UpstreamState, literal
 from sniproxy.tls.sessions import release
 from sniproxy.tls.verify import judge_server
@@ -159,31 +158,22 @@ class Proxying:
         self._connect()
 
     def _connect(self) -> None:
-        """
-        Try peers until one takes longer than no time at all.
-        """
         session = self._session
-        while True:
-            session.action = "connecting to upstream"
-            self._tried_at = session.runtime.now()
-            peer = self._peer = self._choice.next()
-            if peer is None:
-                session.upstream = self._choice.name
-                session.upstream_states.append(UpstreamState(self._choice.name))
-                session.error("no live upstreams")
-                session.finish(BAD_GATEWAY)
-                return
-            session.upstream = text = peer.address.text
-            self._state = UpstreamState(text)
-            session.upstream_states.append(self._state)
-            session.runtime.next_number()
-            session.wait(self._policy.connect_timeout, self._late)
-            attempt = session.runtime.network.connect(peer.address, self._policy.connect, self._connected)
-            if attempt is not None:
-                self._question = attempt
-                return
-            if not self._may_go_on():
-                return
+        session.action = "connecting to upstream"
+        self._tried_at = session.runtime.now()
+        peer = self._peer = self._choice.next()
+        if peer is None:
+            session.upstream = self._choice.name
+            session.upstream_states.append(UpstreamState(self._choice.name))
+            session.error("no live upstreams")
+            session.finish(BAD_GATEWAY)
+            return
+        session.upstream = text = peer.address.text
+        self._state = UpstreamState(text)
+        session.upstream_states.append(self._state)
+        session.runtime.next_number()
+        session.wait(self._policy.connect_timeout, self._late)
+        self._question = session.runtime.network.connect(peer.address, self._policy.connect, self._connected)
 
     def _late(self) -> None:
         self._session.error("upstream timed out (110: Connection timed out)")
@@ -193,33 +183,24 @@ class Proxying:
         """
         This peer failed: try another where the policy allows it.
         """
-        if self._may_go_on():
-            self._connect()
-
-    def _may_go_on(self) -> bool:
-        """
-        Leave the peer that failed.
-
-        @return: whether another may be tried; else the session has ended.
-        """
         session, policy = self._session, self._policy
         self._leave(failed=True)
         spent = session.runtime.now() - self._begun
         if not policy.next_upstream or not self._choice.tries or (policy.next_timeout and spent >= policy.next_timeout):
             session.finish(BAD_GATEWAY)
-            return False
-        return True
+            return
+        self._connect()
 
     def _connected(self, outcome: Any, bits: int) -> None:
         """
-        @param bits: 0 where the attempt failed before C{connect} returned, so that C{_connect} goes on by itself.
+        @param bits: 0 where the system refused at once.
         """
         self._question = None
         session = self._session
         if isinstance(outcome, OSError):
-            session.log(ERROR, f"connect() failed ({outcome.errno}: {outcome.strerror})")
-            if bits:
-                session.run(self._next)
+            where = "" if bits else f" to {self._peer.address.text}"
+            session.log(ERROR, f"connect(){where} failed ({outcome.errno}: {outcome.strerror})")
+            session.run(self._next)
             return
         self._leg = outcome
         outcome.owner = session
@@ -247,8 +228,7 @@ class Proxying:
                 return
         except OSError as error:
             tls.sessions.forget(self._key)
-            level = ERROR if isinstance(error, TlsFailure) or error.errno else INFO
-            session.log(level, ssl_error(error, "SSL_do_handshake()"))
+            session.log(level_of(error, "upstream"), broken(error, HANDSHAKE))
             self._next()
             return
         connection = self._leg.connection
@@ -294,9 +274,8 @@ class Proxying:
         session = self._session
         error = result.error
         if error is not None:
-            level = INFO if result.side == "client" else ERROR
-            call = "SSL_read()" if isinstance(error, TlsFailure) else "recv()"
-            session.log(level, f"{ssl_error(error, call)} while proxying connection")
+            session.action = f"proxying and {'sending to' if result.sending else 'reading from'} {result.side}"
+            session.log(level_of(error, result.side), broken(error, "send()" if result.sending else "recv()"))
         if session.server.error_log.level >= INFO:
             session.tell(
                 f"{result.side} disconnected, bytes from/to client:{self.bytes_received}/{self.bytes_sent}"

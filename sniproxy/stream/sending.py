@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from sniproxy.net.tls_leg import TlsFailure
 from sniproxy.stream.phases import INTERNAL_SERVER_ERROR, OK
 from sniproxy.stream.session import Session
-from sniproxy.stream.ssl import ssl_error
+from sniproxy.stream.ssl_errors import broken, level_of
 
 PATIENCE: Final = 5.0
 """Seconds in which a client has to take something more: those of ngx_stream_return_module."""
@@ -85,8 +84,7 @@ class Sending:
                 self.bytes_sent += taken
                 self._rest = self._rest[taken:]
         except OSError as error:
-            call = "SSL_write()" if isinstance(error, TlsFailure) else "send()"
-            session.info(ssl_error(error, call))
+            session.log(level_of(error, "client"), broken(error, "send()"))
             session.finish(INTERNAL_SERVER_ERROR)
             return
         self._drop()

@@ -23,16 +23,16 @@ from sniproxy.config.directives import MANY, Directive, Repeat, Scope
 from sniproxy.config.grammar import Node
 from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
+from sniproxy.levels import INFO
 from sniproxy.net.legs import nothing
-from sniproxy.net.tls_leg import TlsFailure
 from sniproxy.stream.phases import INTERNAL_SERVER_ERROR, WAIT, Phase
 from sniproxy.stream.preread import Looking
 from sniproxy.stream.server import Server
 from sniproxy.stream.session import Session
+from sniproxy.stream.ssl_errors import HANDSHAKE, broken, level_of
 from sniproxy.stream.ssl_variables import SSL_VARIABLES, TlsFacts
 from sniproxy.tls.contexts import ServerContext, server_context
 from sniproxy.tls.credentials import read_passwords
-from sniproxy.tls.native import error_line
 from sniproxy.tls.policies import DEFAULT_PROTOCOLS, PROTOCOLS, ServerPolicy
 from sniproxy.tls.verify import judge_client
 from sniproxy.wire.client_hello import ClientHello, HelloReader
@@ -169,20 +169,6 @@ def context_of(scope: Scope, build: Build) -> ServerContext | None:
     return server_context(policy, build.read, build.time)
 
 
-def ssl_error(error: OSError, call: str) -> str:
-    """
-    What nginx's error log says when a TLS call failed: C{SSL_do_handshake() failed (SSL: error:…)}.
-    """
-    if isinstance(error, TlsFailure):
-        return f"{call} failed (SSL: {' '.join(error_line(library, why) for library, _, why in error.reasons)})"
-    if isinstance(error, TimeoutError):
-        return f"client timed out ({error.errno}: {error.strerror})"
-    if call == "SSL_do_handshake()":
-        why = f" ({error.errno}: {error.strerror})" if error.errno else ""
-        return f"peer closed connection in SSL handshake{why}"
-    return f"{call} failed ({error.errno}: {error.strerror})"
-
-
 class Handshake:
     """
     The ssl phase of one session. Owns the client's leg meanwhile; its one deadline is C{ssl_handshake_timeout}, from its
@@ -206,7 +192,8 @@ class Handshake:
         return looking.begin(self._seconds)
 
     def _failed(self, session: Session, error: OSError | None, seen: bool) -> int:
-        session.info(ssl_error(error or OSError(0, ""), "SSL_do_handshake()"))
+        error = error or OSError(0, "")
+        session.log(level_of(error, "client"), broken(error, HANDSHAKE))
         return INTERNAL_SERVER_ERROR
 
     def _late(self) -> None:
@@ -233,14 +220,14 @@ class Handshake:
         """
         session = self._session
         context: ServerContext | None = session.server.tls
-        why = f"SSL_do_handshake() failed (SSL: {verdict})"
+        level, why = INFO, f"{HANDSHAKE} failed (SSL: {verdict})"
         if context is not None:
             leg = session.client = session.runtime.network.start_tls(session.client, context.connection)
             try:
                 leg.handshake()
             except OSError as error:
-                why = ssl_error(error, "SSL_do_handshake()")
-        session.info(why)
+                level, why = level_of(error, "client"), broken(error, HANDSHAKE)
+        session.log(level, why)
         return INTERNAL_SERVER_ERROR
 
     def _event(self, bits: int) -> None:
@@ -255,7 +242,7 @@ class Handshake:
             if not self._tls.handshake():
                 return WAIT
         except OSError as error:
-            session.info(ssl_error(error, "SSL_do_handshake()"))
+            session.log(level_of(error, "client"), broken(error, HANDSHAKE))
             return INTERNAL_SERVER_ERROR
         self._tls.handler = nothing
         context: ServerContext = session.server.tls

@@ -21,6 +21,7 @@ from sniproxy.stream.phases import BAD_REQUEST, DONE, OK, Phase
 from sniproxy.stream.preread import Looking
 from sniproxy.stream.server import Server
 from sniproxy.stream.session import Session
+from sniproxy.stream.ssl_errors import broken, level_of
 from sniproxy.wire.client_hello import ClientHello, HelloReader, NotTLS, TooLarge
 
 SSL_PREREAD: Final = Directive("ssl_preread", ("stream", "stream.server"), (1, 1), values.flag, False)
@@ -70,8 +71,10 @@ class Preread:
                 session.server = session.listening.choose(verdict.server_name, session)
             return DONE
         # Not TLS, or broken: there is no name, and whatever the map has for no name happens.
-        session.notes[_SEEN] = verdict.version if isinstance(verdict, NotTLS) else None
+        if isinstance(verdict, NotTLS) and verdict.version is not None:
+            session.notes[_SEEN] = verdict.version
         if isinstance(verdict, TooLarge):
+            session.notes[_SEEN] = None
             session.log(ERROR, "preread buffer full")
             return BAD_REQUEST
         session.action = ""
@@ -79,6 +82,8 @@ class Preread:
 
 
 def _failed(session: Session, error: OSError | None, seen: bool) -> int:
+    if error is not None and not isinstance(error, TimeoutError):
+        session.log(level_of(error, "client"), broken(error, "recv()"))
     if seen:
         session.notes[_SEEN] = None
     return OK

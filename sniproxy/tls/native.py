@@ -190,16 +190,22 @@ def _codes() -> dict[tuple[str, str], int]:
     return known
 
 
+def error_code(library: str, reason: str) -> int:
+    """
+    @param library: the name of a library of OpenSSL.
+    @param reason: in words.
+    @return: its packed error code; 0 where it is not one of the SSL library.
+    """
+    return _codes().get((library, reason), 0)
+
+
 def error_line(library: str, reason: str) -> str:
     """
-    An entry of OpenSSL's error queue as OpenSSL writes it: C{error:0A00009C:SSL routines::http request}; the code is left out where
-    it cannot be found. For an alert that was received its number is added, as nginx does.
-
-    @param library: its name.
-    @param reason: in words.
+    An entry of OpenSSL's error queue as OpenSSL writes it: C{error:0A00009C:SSL routines::http request}; without the
+    code where it cannot be found. For an alert that was received its number is added, as nginx does.
     """
-    code = _codes().get((library, reason))
-    if code is None:
+    code = error_code(library, reason)
+    if not code:
         return f"error:{library}::{reason}"
     alert = (code & 0x7FFFFF) - _ALERTS
     number = f":SSL alert number {alert}" if alert >= 0 else ""
