@@ -105,6 +105,13 @@ class Poller:
         """
         self.stop()
 
+    @property
+    def idle(self) -> bool:
+        """
+        Whether nothing is watched, not even what lingers to say its last.
+        """
+        return not self._watched
+
     def watch(self, descriptor: int, watched: Watched) -> None:
         """
         Tell C{watched.handler} about every edge of a descriptor. What is ready already is an edge.
