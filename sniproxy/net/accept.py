@@ -8,12 +8,11 @@ import _socket
 import errno
 import socket
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from sniproxy.net.legs import SocketLeg, address_of
-from sniproxy.net.poller import Poller
 
 TURN: Final = 64
 """How many connections one wake-up accepts before others have their turn."""
@@ -42,12 +41,15 @@ class Listener:
 
     def __init__(
         self,
-        poller: Poller,
+        poller: Any,
         clock: IReactorTime,
         sock: socket.socket,
         accepted: Callable[[SocketLeg], None],
         complain: Callable[[OSError], None],
     ) -> None:
+        """
+        @param poller: L{sniproxy.net.poller.Poller}, or what watches a listening socket as it does.
+        """
         self._poller = poller
         self._clock = clock
         self._sock = sock
@@ -81,7 +83,6 @@ class Listener:
         """
         Accept what is waiting.
         """
-        family, kind, protocol = self._kind
         accept = self._sock._accept  # type: ignore[attr-defined]  # accept() costs three needless calls a connection
         for _ in range(TURN):
             try:
@@ -95,15 +96,22 @@ class Listener:
                 self._pause = self._clock.callLater(PAUSE, self._resume)
                 self._complain(error)
                 return
-            sock = _socket.socket(family, kind, protocol, descriptor)
-            leg = SocketLeg(self._poller, sock, address_of(family, sockaddr))
-            try:
-                self._accepted(leg)
-            except BaseException:
-                leg.abort()
-                raise
+            self._made(descriptor, sockaddr)
             if not self._started:
                 return
+
+    def _made(self, descriptor: int, sockaddr: Any) -> None:
+        """
+        There is a connection, whose descriptor is ours.
+        """
+        family, kind, protocol = self._kind
+        sock = _socket.socket(family, kind, protocol, descriptor)
+        leg = SocketLeg(self._poller, sock, address_of(family, sockaddr))
+        try:
+            self._accepted(leg)
+        except BaseException:
+            leg.abort()
+            raise
 
     def _resume(self) -> None:
         self._pause = None

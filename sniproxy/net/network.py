@@ -4,11 +4,14 @@ The one object that the rooms above ask for sockets, waits and relays: the engin
 
 from __future__ import annotations
 
+import os
+import select
 import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from OpenSSL import SSL
+from twisted.internet.interfaces import IReactorFDSet
 
 from sniproxy.addresses import Address
 from sniproxy.interfaces import ILeg, IRelay
@@ -17,6 +20,7 @@ from sniproxy.net.connect import ConnectOptions, connect
 from sniproxy.net.legs import SocketLeg
 from sniproxy.net.pipes import Pipes
 from sniproxy.net.poller import Poller
+from sniproxy.net.portable_network import PortableNetwork
 from sniproxy.net.relay import PumpRelay
 from sniproxy.net.splice import SpliceRelay
 from sniproxy.net.timers import Deadlines
@@ -32,6 +36,15 @@ class Cancellable(Protocol):
         """
         Give up; nobody is told.
         """
+
+
+def network_for(reactor: Any) -> Network | PortableNetwork:
+    """
+    The best network that runs on a reactor of this platform.
+    """
+    if hasattr(select, "epoll") and hasattr(os, "splice") and IReactorFDSet.providedBy(reactor):
+        return Network(reactor)
+    return PortableNetwork(reactor)
 
 
 class Network:
@@ -61,9 +74,7 @@ class Network:
         """
         return Listener(self.poller, self.clock, sock, accepted, complain)
 
-    def connect(
-        self, address: Address, options: ConnectOptions, done: Callable[[Any, int], None]
-    ) -> Cancellable | None:
+    def connect(self, address: Address, options: ConnectOptions, done: Callable[[Any, int], None]) -> Cancellable:
         """
         @see: L{sniproxy.net.connect.connect}
         """

@@ -17,11 +17,11 @@ from twisted.logger import Logger
 
 from sniproxy.addresses import Address
 from sniproxy.config.build import Build
+from sniproxy.interfaces import ILeg
 from sniproxy.levels import CRIT, INFO
 from sniproxy.logs.error_log import ErrorLog, error_log_of
 from sniproxy.logs.sinks import files_of
-from sniproxy.net.legs import SocketLeg
-from sniproxy.net.network import Network
+from sniproxy.net.network import network_for
 from sniproxy.stream.core import listenings
 from sniproxy.stream.listening import Listening
 from sniproxy.stream.resolver import Resolver, ResolverSettings
@@ -38,10 +38,13 @@ class Engine:
     @ivar time: wall clock, seconds since the epoch.
     """
 
-    def __init__(self, reactor: Any, time: Callable[[], float]) -> None:
+    def __init__(self, reactor: Any, time: Callable[[], float], network: Any = None) -> None:
+        """
+        @param network: L{sniproxy.net.network.Network} or what has its surface; None for the best this reactor carries.
+        """
         self.reactor = reactor
         self.time = time
-        self.network = Network(reactor)
+        self.network = network_for(reactor) if network is None else network
         self.next_number: Callable[[], int] = count(1).__next__
 
     def stop(self) -> None:
@@ -61,7 +64,7 @@ class Door:
         self.others: dict[str, Listening] = {}
         self._runtime = runtime
 
-    def accepted(self, leg: SocketLeg) -> None:
+    def accepted(self, leg: ILeg) -> None:
         """
         Begin a session.
         """

@@ -1,0 +1,256 @@
+"""
+The network for reactors without epoll: the surface of L{sniproxy.net.network.Network} on Twisted's own transports.
+The same sessions run on it, slower.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.interfaces import IConnector, IReadDescriptor
+from twisted.internet.protocol import ClientFactory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from sniproxy.addresses import Address
+from sniproxy.interfaces import ILeg, IRelay
+from sniproxy.net.accept import Listener
+from sniproxy.net.connect import ConnectOptions
+from sniproxy.net.poller import IN, OUT, Watched
+from sniproxy.net.portable import Landing, LandingFactory, PortableLeg
+from sniproxy.net.relay import PumpRelay
+from sniproxy.net.timers import Deadlines
+from sniproxy.net.tls_leg import BioTlsLeg
+
+
+@implementer(IReadDescriptor)
+class Reader:
+    """
+    One listening socket among the readers of a reactor. Lent the socket.
+    """
+
+    log = Logger()
+
+    def __init__(self, descriptor: int, watched: Watched) -> None:
+        self._descriptor = descriptor
+        self._watched = watched
+
+    def fileno(self) -> int:
+        """
+        What the reactor watches.
+        """
+        return self._descriptor
+
+    def logPrefix(self) -> str:
+        """
+        What Twisted calls this reader in its log.
+        """
+        return "sniproxy listener"
+
+    def doRead(self) -> None:
+        """
+        Somebody has come. Nothing escapes to the reactor, which would answer by losing this reader.
+        """
+        try:
+            self._watched.handler(IN)
+        except Exception:
+            self.log.failure("internal error while accepting a connection")
+            self._watched.crashed()
+
+    def connectionLost(self, reason: object) -> None:
+        """
+        The reactor has stopped.
+        """
+
+
+class Readers:
+    """
+    What L{Listener} needs of a poller, on any reactor that has readers.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._readers: dict[int, Reader] = {}
+
+    def watch_level(self, descriptor: int, watched: Watched) -> None:
+        """
+        Tell C{watched.handler} as long as there is something to read.
+        """
+        reader = self._readers[descriptor] = Reader(descriptor, watched)
+        self._reactor.addReader(reader)
+
+    def forget(self, descriptor: int) -> None:
+        """
+        Stop watching.
+        """
+        self._reactor.removeReader(self._readers.pop(descriptor))
+
+    def stop(self) -> None:
+        """
+        Stop watching all of them.
+        """
+        for descriptor in list(self._readers):
+            self.forget(descriptor)
+
+
+class PortableListener(Listener):
+    """
+    Accepts on a socket, and gives what comes to the reactor.
+
+    Not C{adoptStreamPort}: Twisted's port would shorten the backlog, and take away the name of a unix socket when
+    it stops, which a reload still needs.
+    """
+
+    def __init__(self, readers: Readers, reactor: Any, sock: socket.socket, accepted: Any, complain: Any) -> None:
+        super().__init__(readers, reactor, sock, accepted, complain)
+        self._reactor = reactor
+        self._factory = LandingFactory(reactor, accepted)
+
+    def _made(self, descriptor: int, sockaddr: Any) -> None:
+        try:
+            os.set_blocking(descriptor, False)
+            self._reactor.adoptStreamConnection(descriptor, self._kind[0], self._factory)
+        except OSError:
+            pass  # that client is gone again
+        finally:
+            os.close(descriptor)  # the reactor has a copy
+
+
+class PortableConnecting(ClientFactory):
+    """
+    An attempt. C{done} is called once with the leg or the error, or never after L{cancel}; has no deadline of its own.
+    """
+
+    noisy = False
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, options: ConnectOptions, done: Callable[[Any, int], None]) -> None:
+        self._reactor = reactor
+        self._options = options
+        self._done: Callable[[Any, int], None] | None = done
+        self.connector: IConnector | None = None
+
+    def buildProtocol(self, addr: object) -> Landing:
+        """
+        It is connected.
+        """
+        return Landing(self._reactor, self._connected)
+
+    def _connected(self, leg: PortableLeg) -> None:
+        done, self._done = self._done, None
+        if done is None:
+            leg.abort()
+            return
+        options = self._options
+        sock = leg.socket()
+        if sock is not None:
+            if sock.family != socket.AF_UNIX:
+                if options.nodelay:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if options.keepalive:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if options.receive_buffer is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, options.receive_buffer)
+            if options.send_buffer is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, options.send_buffer)
+        leg.watched = True
+        self._tell(done, leg, OUT)
+
+    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
+        """
+        It is not.
+        """
+        done, self._done = self._done, None
+        if done is not None:
+            number = getattr(reason.value, "osError", None)
+            if not isinstance(number, int):
+                number = errno.ECONNREFUSED
+            self._tell(done, OSError(number, os.strerror(number)), 0)
+
+    def _tell(self, done: Callable[[Any, int], None], outcome: Any, bits: int) -> None:
+        try:
+            done(outcome, bits)
+        except Exception:
+            self.log.failure("internal error after connecting")
+            if isinstance(outcome, PortableLeg):
+                outcome.crashed()
+
+    def cancel(self) -> None:
+        """
+        Give up: C{done} is not called.
+        """
+        if self._done is not None:
+            self._done = None
+            if self.connector is not None:
+                self.connector.disconnect()
+
+
+class PortableNetwork:
+    """
+    Sockets of a reactor. Owns nothing but waits and what watches listening sockets.
+
+    @ivar clock: the reactor, as C{IReactorTime}.
+    @ivar deadlines: every wait of the process.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        """
+        @param reactor: C{IReactorTime}, C{IReactorFDSet}, C{IReactorSocket}, C{IReactorTCP} and C{IReactorUNIX}, as
+            far as it is used.
+        """
+        self.clock = reactor
+        self.deadlines = Deadlines(reactor)
+        self._reactor = reactor
+        self._readers = Readers(reactor)
+        self._relay = PumpRelay()
+
+    def listen(
+        self, sock: socket.socket, accepted: Callable[[PortableLeg], None], complain: Callable[[OSError], None]
+    ) -> PortableListener:
+        """
+        @see: L{sniproxy.net.network.Network.listen}
+        """
+        return PortableListener(self._readers, self._reactor, sock, accepted, complain)
+
+    def connect(
+        self, address: Address, options: ConnectOptions, done: Callable[[Any, int], None]
+    ) -> PortableConnecting:
+        """
+        @see: L{sniproxy.net.connect.connect}
+        """
+        attempt = PortableConnecting(self._reactor, options, done)
+        if address.family == "unix":
+            attempt.connector = self._reactor.connectUNIX(os.fsencode(address.host), attempt, timeout=None)
+        else:
+            bind = None if options.bind is None else options.bind.sockaddr
+            attempt.connector = self._reactor.connectTCP(
+                address.host, address.port, attempt, timeout=None, bindAddress=bind
+            )
+        return attempt
+
+    def start_tls(self, leg: Any, make: Callable[[Any], SSL.Connection]) -> BioTlsLeg:
+        """
+        @see: L{sniproxy.net.network.Network.start_tls}
+        """
+        return BioTlsLeg(leg, make(None))
+
+    def relay(self, client: ILeg, upstream: ILeg) -> IRelay:
+        """
+        @return: the relay that carries any two legs.
+        """
+        relay: IRelay = self._relay
+        return relay
+
+    def stop(self) -> None:
+        """
+        Watch nothing, wait for nothing.
+        """
+        self.deadlines.stop()
+        self._readers.stop()
