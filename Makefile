@@ -2,7 +2,7 @@
 #
 #   make demo     both machines of the tutorial on loopback, with throwaway certificates
 #   make test     the unit tests, and the interop tests whose programs are installed
-#   make lint types own bench     what changing the project needs
+#   make lint types own bench docs     what changing the project needs
 #
 # Another Python: make test PYTHON=python3.13 VENV=.venv313
 
@@ -13,7 +13,7 @@ TESTS ?= tests
 BIN = $(VENV)/bin
 DECLARED = setup.cfg pyproject.toml
 
-.PHONY: help demo test lint format types own bench news clean
+.PHONY: help demo test lint format types own bench docs news clean
 
 help:
 	@sed -n '3,5s/^# *//p' Makefile
@@ -44,6 +44,9 @@ own: $(VENV)/.dev
 
 bench: $(VENV)/.run
 	$(BIN)/python benchmarks/run.py --install $(BENCH)
+
+docs: $(VENV)/.run
+	$(BIN)/python docs/compatibility.py
 
 news: $(VENV)/.dev
 	$(BIN)/towncrier build --draft --version next

@@ -6,10 +6,12 @@ lead somewhere, and what is generated is fresh.
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.config.known import KNOWN
 from tests.support.house import TOP
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -91,3 +93,57 @@ class ModulesPageTests(SynchronousTestCase):
         (text,) = blocks(self.page, "nginx")
         beside = (TOP / "examples/plugin/notice.conf").read_text()
         self.assertEqual(squeezed(text), [line for line in squeezed(beside) if not line.startswith("#")])
+
+
+class CompatibilityPageTests(SynchronousTestCase):
+    """
+    docs/compatibility.md, which is made and not written.
+    """
+
+    def setUp(self) -> None:
+        self.maker = runpy.run_path(str(TOP / "docs/compatibility.py"))
+
+    def test_fresh(self) -> None:
+        """
+        The page is what the modules declare now; `make docs` makes it so.
+        """
+        self.assertEqual((TOP / "docs/compatibility.md").read_text(), self.maker["page"](), "run `make docs`")
+
+    def test_whole(self) -> None:
+        """
+        Each directive and variable that nginx has in these blocks, and each of ours, is on the page.
+        """
+        page = (TOP / "docs/compatibility.md").read_text()
+        names = [f"`{name}`" for name, known in KNOWN.items() if known.rooms & {"main", "stream"}]
+        names += [
+            f"`{each.name}`"
+            for module in self.maker["modules"]()
+            for each in module.directives
+            if self.maker["places"](each)
+        ]
+        names += [f"`${name}`" for _, _, known in self.maker["NGINX_VARIABLES"] for name in known.split()]
+        names += [f"`${each.name}`" for module in self.maker["modules"]() for each in module.variables]
+        self.assertEqual([name for name in names if name not in page], [])
+        self.assertGreater(len(set(names)), 250)
+
+    def test_defaults(self) -> None:
+        """
+        Defaults are written as an operator would write them.
+        """
+        shown = self.maker["shown"]
+        for value, text in (
+            (True, "on"),
+            (False, "off"),
+            (30.0, "30s"),
+            (60.0, "60s"),
+            (600.0, "10m"),
+            (0.0, "0"),
+            (16384, "16k"),
+            (1, "1"),
+            (("TLSv1.2", "TLSv1.3"), "TLSv1.2 TLSv1.3"),
+            ("auto", "auto"),
+            ("", ""),
+            ((), ""),
+            (None, ""),
+        ):
+            self.assertEqual(shown(value), text, repr(value))

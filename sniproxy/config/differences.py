@@ -14,7 +14,8 @@ class Difference:
     """
     One thing that an operator who knows nginx would not expect.
 
-    @ivar names: the directives, or variables with their dollar sign, that it is about; none where it is about all.
+    @ivar names: the directives (C{block.name} where only those of one block are meant), or variables with their dollar
+        sign, that it is about; none where it is about all.
     @ivar here: what sniproxy does; sentences.
     @ivar nginx: what nginx does; a sentence, or empty where it is plain from C{here}.
     @ivar why: a sentence.
@@ -59,7 +60,7 @@ DIFFERENCES: Final = (
         "stream/core.py",
     ),
     Difference(
-        ("server",),
+        ("upstream.server",),
         "Behind a server of an `upstream`, `resolve`, `service=` and `slow_start=` are refused.",
         "",
         "Names of servers are looked up at start and at reload; the others are not carried yet.",

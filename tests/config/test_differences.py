@@ -22,6 +22,12 @@ class DifferencesTests(SynchronousTestCase):
         """
         modules = [getattr(shipped, name) for name in shipped.__all__]
         known = {directive.name for module in modules for directive in module.directives}
+        known |= {
+            f"{context.split('.')[-1]}.{directive.name}"
+            for module in modules
+            for directive in module.directives
+            for context in directive.contexts
+        }
         known |= {f"${variable.name}" for module in modules for variable in module.variables}
         named = {name for difference in DIFFERENCES for name in difference.names}
         self.assertEqual(named - known, set())
