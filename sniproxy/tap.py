@@ -4,10 +4,12 @@ What C{twistd sniproxy} takes and runs.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
 from twisted.application.service import IService
+from twisted.internet.error import CannotListenError
 from twisted.python import usage
 
 from sniproxy.config.dump import dump
@@ -33,6 +35,7 @@ class Options(usage.Options):
     optFlags = [
         ["test", "t", "Check the configuration and exit."],
         ["dump", "T", "Check the configuration, print what is in force, and exit."],
+        ["demo", None, "Run two machines on loopback with throwaway certificates, and tell what to try."],
     ]
 
     def parseOptions(self, options: Any = None) -> None:
@@ -49,6 +52,9 @@ class Options(usage.Options):
         """
         Answer C{--test} and C{--dump} at once.
         """
+        if self["demo"]:
+            self._demo_alone()
+            return
         if self["config"] is None:
             raise usage.UsageError("--config FILE is needed")
         if not (self["test"] or self["dump"]):
@@ -66,6 +72,13 @@ class Options(usage.Options):
         if self["dump"]:
             _show(dump(build))
         raise SystemExit(0)
+
+    def _demo_alone(self) -> None:
+        others = [name for name in ("config", "prefix", "globals", "test", "dump") if self[name]]
+        if others:
+            raise usage.UsageError(f"--demo has configurations of its own: it does not go with --{others[0]}")
+        if self.parent is not None and not self.parent["nodaemon"]:
+            raise usage.UsageError("--demo stays in the foreground: twistd -n sniproxy --demo")
 
 
 def _show(text: str) -> None:
@@ -87,8 +100,25 @@ def makeService(options: Options) -> IService:
     """
     hold_standard_streams()
     try:
+        if options["demo"]:
+            return make_demo(options)
         service: IService = ProxyService(options["config"], options["prefix"], options["globals"], signals=True)
     except ConfigErrors as errors:
         complain(errors)
         raise SystemExit(1) from None
     return service
+
+
+def make_demo(options: Options) -> IService:
+    """
+    @raise ConfigErrors: a machine of the demonstration cannot be started.
+    @raise SystemExit: something else of it cannot; why is said in a line.
+    """
+    from sniproxy.service.demo.main import DemoService, uses_proxy  # brings twisted.web, which nobody else needs
+
+    try:
+        logfile = options.parent is not None and options.parent["logfile"]
+        return DemoService(proxied=uses_proxy(os.environ), own_log=not logfile)
+    except (OSError, CannotListenError) as error:
+        say(f"sniproxy: the demonstration cannot be started: {error}")
+        raise SystemExit(1) from None
