@@ -281,8 +281,8 @@ class SharedAddressTests(CoreCase):
 
     def test_ssl_is_the_address(self) -> None:
         """
-        If one server says ssl all servers of that address speak TLS, whichever comes first; where they differ there is a
-        warning.
+        If one server says ssl all servers of that address speak TLS, whichever comes first; where they differ there
+        is a warning.
         """
         for words in (("ssl", ""), ("", "ssl")):
             made = build(*(f"listen 443 {word}; {TLS}" for word in words))
@@ -294,7 +294,8 @@ class SharedAddressTests(CoreCase):
 
     def test_modules_attach_in_order(self) -> None:
         """
-        Modules attach when all addresses are known, server by server; what one complains of is an error of that server.
+        Modules attach when all addresses are known, server by server; what one complains of is an error of that
+        server.
         """
 
         class Attaches:

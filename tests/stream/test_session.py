@@ -137,7 +137,8 @@ class WalkTests(SessionCase):
 
     def test_change_of_server(self) -> None:
         """
-        After a change of server in the middle the next handler is the new server's, in the same place of the same phase.
+        After a change of server in the middle the next handler is the new server's, in the same place of the same
+        phase.
         """
         world = self.make(TWO)
         one, two = world.listening[0].servers
@@ -278,7 +279,8 @@ class FaultTests(SessionCase):
 
     def test_cancel_raises(self) -> None:
         """
-        What the session waited for may raise when it is given up: the log is written and the client closed all the same.
+        What the session waited for may raise when it is given up: the log is written and the client closed all the
+        same.
         """
         world = self.make()
         client = world.client()

@@ -609,7 +609,7 @@ class World:
         """
         Let time pass, in steps that are no longer than deadlines are coarse.
         """
-        self.reactor.pump([0.05] * int(seconds / 0.05) if seconds < 60 else [seconds])
+        self.reactor.pump([0.05] * round(seconds / 0.05) if seconds < 60 else [seconds])
         self.network.turn()
 
     def value(self, text: str, session: Session | None = None) -> str:
