@@ -5,6 +5,7 @@ lead somewhere, and what is generated is fresh.
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.known import KNOWN
-from tests.support.house import TOP
+from tests.support.house import HOUSE, TOP
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -147,3 +148,49 @@ class CompatibilityPageTests(SynchronousTestCase):
             (None, ""),
         ):
             self.assertEqual(shown(value), text, repr(value))
+
+
+class ArchitecturePageTests(SynchronousTestCase):
+    """
+    ARCHITECTURE.md: the map has no white spots and no lands that are not there.
+    """
+
+    def setUp(self) -> None:
+        self.page = (TOP / "ARCHITECTURE.md").read_text()
+        self.listed = re.findall(r"^- `([\w/.]+\.py)`", self.page, re.MULTILINE)
+
+    def test_every_file(self) -> None:
+        """
+        Each file of the package has its line, once.
+        """
+        there = sorted(str(path.relative_to(HOUSE)) for path in HOUSE.rglob("*.py"))
+        listed = [name for name in self.listed if not name.startswith("twisted/")]
+        self.assertEqual(sorted(listed), there, "ARCHITECTURE.md lists other files than there are")
+
+    def test_every_path(self) -> None:
+        """
+        Each file or folder that is named in it exists.
+        """
+        named = re.findall(r"`([a-z_][\w./]*(?:\.(?:py|md|cfg|typed)|/))`", self.page)
+        self.assertGreater(len(named), 100)
+        self.assertEqual([name for name in named if not ((HOUSE / name).exists() or (TOP / name).exists())], [])
+
+    def test_every_name(self) -> None:
+        """
+        Each class that is named in it is one of ours.
+        """
+        named = set(re.findall(r"`([A-Z][a-z]\w+)[.s`]", self.page))
+        ours = {
+            node.name
+            for path in HOUSE.rglob("*.py")
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ClassDef)
+        }
+        self.assertGreater(len(named), 25)
+        self.assertEqual(named - ours, set())
+
+    def test_size(self) -> None:
+        """
+        It can be read in one sitting, and each line of a file's is one line.
+        """
+        self.assertLess(len(self.page.splitlines()), 300)
