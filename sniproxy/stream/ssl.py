@@ -96,13 +96,6 @@ def single(name: str, convert: Callable[[Node, Build, Scope], Any], default: T, 
     return Directive(name, _PLACES, (1, most), convert, default)
 
 
-def _session_cache(node: Node, build: Build, scope: Scope) -> tuple[str, ...]:
-    for word in node.args:
-        if word.startswith("shared:"):
-            build.warn(f'"{word}" is a cache of this context in each worker, and not shared between them', node)
-    return node.args
-
-
 def _alpn(node: Node, build: Build, scope: Scope) -> tuple[str, ...]:
     for word in node.args:
         if len(word) > 255:
@@ -118,7 +111,7 @@ CIPHERS: Final = single("ssl_ciphers", values.text, "HIGH:!aNULL:!MD5")
 PREFER: Final = single("ssl_prefer_server_ciphers", values.flag, False)
 CURVE: Final = single("ssl_ecdh_curve", values.text, "auto")
 DHPARAM: Final = single("ssl_dhparam", values.path, "")
-SESSION_CACHE: Final = single("ssl_session_cache", _session_cache, ("none",), 2)
+SESSION_CACHE: Final = single("ssl_session_cache", values.words, ("none",), 2)
 SESSION_TICKETS: Final = single("ssl_session_tickets", values.flag, True)
 SESSION_TIMEOUT: Final = single("ssl_session_timeout", values.seconds, 300.0)
 ALPN: Final = single("ssl_alpn", _alpn, (), MANY)
@@ -171,8 +164,8 @@ def context_of(scope: Scope, build: Build) -> ServerContext | None:
 
 class Handshake:
     """
-    The ssl phase of one session. Owns the client's leg meanwhile; its one deadline is C{ssl_handshake_timeout}, from its
-    beginning to the verdict on the certificate.
+    The ssl phase of one session. Owns the client's leg meanwhile; its one deadline is C{ssl_handshake_timeout}, from
+    its beginning to the verdict on the certificate.
     """
 
     __slots__ = ("_seconds", "_session", "_tls")
@@ -312,8 +305,11 @@ class Ssl:
         if server.tls is None:
             build.error('no "ssl_certificate" is defined for the "listen ... ssl" directive', scope.node)
             return
+        told: set[str] = build.shared.setdefault(Ssl, set())
         for warning in server.tls.warnings:
-            build.warn(warning, node)
+            if warning not in told:  # once, where many servers inherit what it is about
+                told.add(warning)
+                build.warn(warning, node)
         server.handle(Phase.SSL, SslHandler(scope[HANDSHAKE_TIMEOUT]))
 
 

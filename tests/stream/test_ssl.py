@@ -1,0 +1,591 @@
+"""
+Tests for L{sniproxy.stream.ssl}.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.plugin import IPlugin
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from sniproxy.errors import ConfigErrors
+from sniproxy.interfaces import IModule
+from sniproxy.stream.ssl import HELLO_LIMIT, ssl
+from tests.support import hellos, pki
+from tests.support.sessions import (
+    FakeLeg,
+    FarEnd,
+    World,
+    client_connection,
+    client_of,
+    client_settings,
+    configured,
+)
+
+VERSIONS = (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION)
+
+
+@cache
+def identities() -> dict[str, pki.Identity]:
+    """
+    The clients of nginx's tables of C{ssl_verify_client}, and two servers.
+    """
+    one, trusted = pki.authority("B's CA"), pki.authority("T's CA")
+    return {
+        "ca": one,
+        "tc": trusted,
+        "a.example": pki.leaf(one, "a.example"),
+        "b.example": pki.leaf(one, "b.example"),
+        "B": pki.leaf(one, "B"),
+        "T": pki.leaf(trusted, "T"),
+        "U": pki.leaf(pki.authority("Nobody's CA"), "U"),
+        "self": pki.self_signed("self"),
+        "exp": pki.leaf(one, "exp", validity=pki.EXPIRED),
+        "deep": pki.leaf(pki.chain(one, 2), "deep"),
+    }
+
+
+def files() -> dict[str, bytes]:
+    """
+    All of them, as files.
+    """
+    found = {}
+    for name, identity in identities().items():
+        found[f"/etc/{name}.pem"] = identity.full_pem
+        found[f"/etc/{name}.key"] = identity.key_pem
+    found["/etc/locked.key"] = identities()["a.example"].encrypted_key_pem(b"sesame")
+    found["/etc/passwords"] = b"wrong\nsesame\n"
+    found["/etc/crl.pem"] = pki.crl(identities()["ca"], identities()["B"])
+    return found
+
+
+CERTIFICATE = "ssl_certificate a.example.pem; ssl_certificate_key a.example.key;"
+
+
+def server(settings: str = "", listen: str = "192.0.2.1:443 ssl", port: int = 1) -> str:
+    """
+    A server block.
+    """
+    return f"server {{ listen {listen}; {settings} proxy_pass 192.0.2.2:{port}; }}\n"
+
+
+def world(*servers: str) -> World:
+    """
+    These servers, with a certificate for those that have none.
+    """
+    return World(CERTIFICATE + "".join(servers or (server(),)), files())
+
+
+class SslCase(SynchronousTestCase):
+    """
+    What tests of this module share.
+    """
+
+    def begun(self, world: World, name: str | None = None, **settings: Any) -> FarEnd:
+        """
+        A client whose handshake went as far as it could.
+        """
+        return FarEnd(world.client(), client_connection(name, **settings)).shake()
+
+    def assertRefused(self, world: World, leg: FakeLeg, word: str) -> None:
+        """
+        The session is over with 500, its leg is closed, no upstream heard of it, and the log has a line with this word.
+        """
+        self.assertEqual((world.statuses(), leg.closed, world.network.attempts), ([500], True, []))
+        self.assertEqual(world.runtime.sessions, set())
+        self.assertIn(word, world.lines[-1])
+
+    def assertLetIn(self, world: World, far: FarEnd) -> None:
+        """
+        The session goes on to its upstream, and bytes go both ways.
+        """
+        self.assertIsNone(far.error)
+        upstream = world.attempt().succeed()
+        far.say(b"ping")
+        self.assertEqual(upstream.taken(), b"ping")
+        upstream.arrive(b"pong")
+        far.shake()
+        self.assertEqual(far.heard, b"pong")
+
+
+class HandshakeTests(SslCase):
+    """
+    The road through a handshake.
+    """
+
+    def test_both_versions(self) -> None:
+        """
+        TLS 1.2 and 1.3 clients are let in, and what they say is passed on in plain.
+        """
+        for version in VERSIONS:
+            here = world()
+            self.assertLetIn(here, self.begun(here, version=version))
+
+    def test_no_deadline_is_left(self) -> None:
+        """
+        After the handshake its deadline is over.
+        """
+        here = world(server("ssl_handshake_timeout 5s; proxy_connect_timeout 1h;"))
+        self.begun(here)
+        here.pass_time(10)
+        self.assertEqual(here.statuses(), [])
+
+    def test_small_pieces(self) -> None:
+        """
+        A hello that comes byte by byte ends up in OpenSSL whole.
+        """
+        here = world()
+        far = FarEnd(here.client(), client_connection("a.example"))
+        hello = far.hello()
+        for at in range(len(hello)):
+            far.leg.arrive(hello[at : at + 1])
+        self.assertLetIn(here, far.shake())
+
+    def test_facts(self) -> None:
+        """
+        Afterwards the session has its hello, its facts about TLS, and does nothing in particular.
+        """
+        here = world()
+        self.begun(here, "a.example")
+        session = here.session()
+        self.assertEqual(session.hello and session.hello.server_name, "a.example")
+        self.assertTrue(session.tls.judgement.ok)
+        self.assertIs(session.tls.connection, session.client.connection)
+
+    def test_plain_address(self) -> None:
+        """
+        A server that also listens in plain handshakes only where the address says ssl.
+        """
+        here = world(server(listen="192.0.2.1:443 ssl; listen 192.0.2.1:80"))
+        here.client(at=1)
+        self.assertEqual(here.attempt().address.port, 1)
+
+    def test_limits_of_preread_do_not_count(self) -> None:
+        """
+        preread_buffer_size and preread_timeout say nothing here.
+        """
+        here = world(server("preread_buffer_size 64; preread_timeout 1s;"))
+        far = FarEnd(here.client(), client_connection("a.example"))
+        here.pass_time(3)
+        self.assertLetIn(here, far.shake())
+
+
+class ChoiceTests(SslCase):
+    """
+    Which server the handshake is made for.
+    """
+
+    def two(self, first: str = "", second: str = "") -> World:
+        """
+        An open server, and another for b.example.
+        """
+        return world(
+            server("server_name a.example;" + first),
+            server(
+                "server_name b.example; ssl_certificate b.example.pem; ssl_certificate_key b.example.key;" + second,
+                port=2,
+            ),
+        )
+
+    def subject(self, far: FarEnd) -> str:
+        """
+        Whose certificate the client was shown.
+        """
+        certificate = far.connection.get_peer_certificate(as_cryptography=True)
+        assert certificate is not None
+        return certificate.subject.rfc4514_string()
+
+    def test_certificate_by_name(self) -> None:
+        """
+        The name chooses the certificate and the content; unknown and missing names get the default server.
+        """
+        for name, subject, port in (
+            ("a.example", "CN=a.example", 1),
+            ("B.example", "CN=b.example", 2),
+            ("c.example", "CN=a.example", 1),
+            (None, "CN=a.example", 1),
+        ):
+            for version in VERSIONS:
+                here = self.two()
+                far = self.begun(here, name, version=version)
+                self.assertEqual((self.subject(far), here.attempt().address.port), (subject, port))
+
+    def test_policy_by_name(self) -> None:
+        """
+        The named server's demand for a certificate holds though the default server has none, and the other way round.
+        """
+        strict = "ssl_verify_client on; ssl_client_certificate ca.pem;"
+        for version in VERSIONS:
+            here = self.two(second=strict)
+            self.assertLetIn(here, self.begun(here, "a.example", version=version))
+            here = self.two(second=strict)
+            self.assertRefused(here, self.begun(here, "b.example", version=version).leg, "no required SSL certificate")
+            here = self.two(first=strict)
+            self.assertLetIn(here, self.begun(here, "b.example", version=version))
+            here = self.two(first=strict)
+            self.assertRefused(here, self.begun(here, "a.example", version=version).leg, "no required SSL certificate")
+
+    def test_no_ticket_opens_another_door(self) -> None:
+        """
+        A session made under an open server is not resumed under one that demands a certificate.
+        """
+        for version in VERSIONS:
+            here = self.two(second="ssl_verify_client on; ssl_client_certificate ca.pem;")
+            settings = client_settings(version=version)
+            far = FarEnd(here.client(), client_of(settings, "a.example")).shake()
+            self.assertLetIn(here, far)
+            session = far.connection.get_session()
+            here.session().finish()
+            again = FarEnd(here.client(), client_of(settings, "b.example", session)).shake()
+            self.assertEqual(here.statuses(), [200, 500])
+            self.assertTrue(again.leg.closed)
+
+    def test_malformed(self) -> None:
+        """
+        A hello that breaks the rules is refused whatever the servers allow, and whatever OpenSSL thinks of it.
+        """
+        for stream in (
+            hellos.appended(hellos.hello("b.example"), 0, hellos.name_list(b"a.example")),
+            hellos.hello("b example"),
+        ):
+            for strict in ({"first": "ssl_verify_client off;"}, {"second": "ssl_verify_client off;"}):
+                here = self.two(**strict)
+                leg = here.client(stream)
+                self.assertRefused(here, leg, "SSL_do_handshake() failed (SSL: ")
+
+    def test_alert(self) -> None:
+        """
+        Whoever is refused before the handshake is told with an alert.
+        """
+        here = world()
+        leg = here.client(b"\x16\x03\x01\x00\x05hello")
+        self.assertRefused(here, leg, "SSL_do_handshake() failed (SSL: error:")
+        self.assertEqual(leg.taken()[:1], b"\x15")
+
+    def test_not_tls(self) -> None:
+        """
+        A plain request to a TLS port is refused in OpenSSL's words.
+        """
+        here = world()
+        self.assertRefused(here, here.client(b"GET / HTTP/1.0\r\n\r\n"), "http request")
+
+    def test_too_large(self) -> None:
+        """
+        A hello that says it is larger than our own limit is refused when it says so, and one that is by the headers of
+        its records when it has got there.
+        """
+        here = world()
+        self.assertRefused(here, here.client(hellos.record(b"\x01\x00\xff\xff")), "SSL_do_handshake() failed (SSL: ")
+        here = world()
+        leg = here.client(hellos.in_records(hellos.record(b"\x01\x00\xea\x60" + bytes(10000)), 1))
+        self.assertFalse(leg.closed)
+        leg.arrive(hellos.in_records(hellos.record(bytes(HELLO_LIMIT // 6 - 10000)), 1))
+        self.assertRefused(here, leg, "SSL_do_handshake() failed (SSL: ")
+
+    def test_no_context(self) -> None:
+        """
+        A server that has no certificate on a TLS address lets nobody in, whatever he says.
+        """
+        for data, word in ((hellos.hello(), 'no "ssl_certificate" is defined'), (b"plain", "NotTLS")):
+            here = world()
+            here.listening[0].default.tls = None
+            self.assertRefused(here, here.client(data), word)
+
+
+class BadClientTests(SslCase):
+    """
+    Clients that do not finish.
+    """
+
+    def half(self, here: World) -> FarEnd:
+        """
+        A client that has got the server's flight and says no more.
+        """
+        far = FarEnd(here.client(), client_connection("a.example"))
+        far.leg.arrive(far.hello())
+        self.assertNotEqual(far.leg.taken(), b"")
+        return far
+
+    def test_one_deadline(self) -> None:
+        """
+        ssl_handshake_timeout is counted from the beginning, over the hello and all flights after it.
+        """
+        here = world(server("ssl_handshake_timeout 5s;"))
+        far = FarEnd(here.client(), client_connection("a.example"))
+        hello = far.hello()
+        far.leg.arrive(hello[:20])
+        here.pass_time(3)
+        far.leg.arrive(hello[20:])
+        here.pass_time(1.9)
+        self.assertFalse(far.leg.closed)
+        here.pass_time(0.2)
+        self.assertRefused(here, far.leg, "client timed out (110: Connection timed out) while SSL handshaking")
+
+    def test_silence(self) -> None:
+        """
+        A client that says nothing is closed at the same deadline.
+        """
+        here = world(server("ssl_handshake_timeout 5s;"))
+        leg = here.client()
+        here.pass_time(5.1)
+        self.assertRefused(here, leg, "client timed out (110: Connection timed out) while SSL handshaking")
+
+    def test_leaves(self) -> None:
+        """
+        A client that ends or resets, within the hello or after it, is closed at once.
+        """
+        for leave in ("end", "lose"):
+            here = world()
+            leg = here.client(hellos.hello()[:30])
+            getattr(leg, leave)()
+            self.assertRefused(here, leg, "peer closed connection in SSL handshake")
+            here = world()
+            leg = self.half(here).leg
+            getattr(leg, leave)()
+            self.assertRefused(here, leg, "peer closed connection in SSL handshake")
+
+    def test_garbage_afterwards(self) -> None:
+        """
+        Garbage after a good hello ends the handshake with an alert.
+        """
+        here = world()
+        leg = self.half(here).leg
+        leg.arrive(b"garbage")
+        self.assertRefused(here, leg, "SSL_do_handshake() failed (SSL: error:")
+        self.assertNotEqual(leg.taken(), b"")
+
+    def test_client_refuses_us(self) -> None:
+        """
+        A client that does not trust our certificate says so by an alert, which the log tells.
+        """
+        for version in VERSIONS:
+            here = world()
+            settings = client_settings(version=version)
+            settings.set_verify(SSL.VERIFY_PEER, lambda *_: False)
+            far = FarEnd(here.client(), client_of(settings)).shake()
+            self.assertIsNotNone(far.error)
+            self.assertRefused(here, far.leg, "alert")
+
+    def test_too_old(self) -> None:
+        """
+        A client without a version in common is refused.
+        """
+        here = world(server("ssl_protocols TLSv1.3;"))
+        far = self.begun(here, version=SSL.TLS1_2_VERSION)
+        self.assertIsNotNone(far.error)
+        self.assertRefused(here, far.leg, "unsupported protocol")
+
+
+class JudgementTests(SslCase):
+    """
+    nginx's table of C{ssl_verify_client}, effect by effect; L{tests.tls.test_verify} has all of its rows.
+    """
+
+    CC = "ssl_client_certificate ca.pem;"
+    TC = "ssl_trusted_certificate tc.pem;"
+
+    def let_in(self, settings: str, who: str, version: int) -> bool:
+        """
+        Whether a client with this certificate gets to the upstream, the first time and with the ticket it got.
+        """
+        identity = identities().get(who)
+        here = world(server(settings))
+        context = client_settings(version=version, identity=identity)
+        far = FarEnd(here.client(), client_of(context)).shake()
+        first = bool(here.network.attempts)
+        if not first:
+            self.assertEqual((here.statuses(), far.leg.closed), ([500], True))
+        session = far.connection.get_session()
+        if session is not None:
+            again = FarEnd(here.client(), client_of(context, session=session)).shake()
+            self.assertEqual(len(here.network.attempts), 2 if first else 0, f"{who} resumed with {settings}")
+            self.assertEqual(again.leg.closed, not first)
+        return first
+
+    def test_rows(self) -> None:
+        """
+        In each mode the same clients are let in and refused as by nginx, also when they come back with their ticket.
+        """
+        for settings, admitted in (
+            ("ssl_verify_client off;", "none B T U self exp"),
+            ("ssl_verify_client on;" + self.CC, "B"),
+            ("ssl_verify_client on;" + self.CC + self.TC, "B T"),
+            ("ssl_verify_client optional;" + self.CC, "none B"),
+            ("ssl_verify_client optional;" + self.CC + self.TC, "none B T"),
+            ("ssl_verify_client optional_no_ca;", "none B T U self"),
+            ("ssl_verify_client optional_no_ca;" + self.TC, "none B T U self"),
+            ("ssl_verify_client optional_no_ca;" + self.CC, "none B T U self"),
+        ):
+            for version in VERSIONS:
+                found = [who for who in ("none", "B", "T", "U", "self", "exp") if self.let_in(settings, who, version)]
+                self.assertEqual(" ".join(found), admitted, settings)
+
+    def test_depth(self) -> None:
+        """
+        A chain is let in as deep as ssl_verify_depth says.
+        """
+        chain = identities()["deep"]
+        for depth, admitted in ((1, False), (2, True)):
+            here = world(server(f"ssl_verify_client on; {self.CC} ssl_verify_depth {depth};"))
+            settings = client_settings(identity=chain)
+            for each in chain.chain:
+                settings.add_extra_chain_cert(each)
+            FarEnd(here.client(), client_of(settings)).shake()
+            self.assertEqual(bool(here.network.attempts), admitted)
+
+    def test_revoked(self) -> None:
+        """
+        A certificate on the list of C{ssl_crl} is refused.
+        """
+        here = world(server(f"ssl_verify_client on; {self.CC} ssl_crl crl.pem;"))
+        far = self.begun(here, identity=identities()["B"])
+        self.assertRefused(here, far.leg, "client SSL certificate verify error: (23:certificate revoked)")
+
+    def test_why(self) -> None:
+        """
+        The log says why, and the variables what was found.
+        """
+        here = world(server("ssl_verify_client on;" + self.CC))
+        far = self.begun(here, identity=identities()["exp"])
+        self.assertRefused(here, far.leg, "client SSL certificate verify error: (10:certificate has expired)")
+        self.assertEqual(here.value("$ssl_client_verify"), "FAILED:certificate has expired")
+
+
+class DirectiveTests(SslCase):
+    """
+    What may be said, and what is wrong.
+    """
+
+    def complaints(self, settings: str, listen: str = "443 ssl") -> list[str]:
+        """
+        What is wrong with one server.
+        """
+        text = f"stream {{\nserver {{\nlisten {listen}; proxy_pass 192.0.2.2:1;\n{settings}\n}}\n}}"
+        return [str(error) for error in self.assertRaises(ConfigErrors, configured, text, files()).errors]
+
+    def test_interfaces(self) -> None:
+        """
+        The module is a plugin and a module.
+        """
+        self.assertTrue(verifyObject(IModule, ssl))
+        self.assertTrue(IPlugin.providedBy(ssl))
+
+    def test_no_certificate(self) -> None:
+        """
+        A TLS address without a certificate, and a certificate without its key, are refused with nginx's words and
+        lines.
+        """
+        self.assertEqual(
+            self.complaints(""),
+            ['no "ssl_certificate" is defined for the "listen ... ssl" directive in /etc/edge.conf:2'],
+        )
+        self.assertEqual(
+            self.complaints("ssl_certificate a.example.pem;"),
+            ['no "ssl_certificate_key" is defined for certificate "a.example.pem" in /etc/edge.conf:4'],
+        )
+
+    def test_files_of_plain_servers(self) -> None:
+        """
+        Where no address speaks TLS the files are never opened and need not exist.
+        """
+        here = World(server("ssl_certificate nowhere.pem; ssl_certificate_key nowhere.key;", "443"))
+        self.assertIsNone(here.listening[0].default.tls)
+
+    def test_unreadable(self) -> None:
+        """
+        A file that cannot be read, and a key that is another's, are errors of the line of the certificate.
+        """
+        (complaint,) = self.complaints("ssl_certificate nowhere.pem;\nssl_certificate_key a.example.key;")
+        self.assertIn('cannot load certificate "/etc/nowhere.pem"', complaint)
+        self.assertTrue(complaint.endswith(" in /etc/edge.conf:4"))
+        (complaint,) = self.complaints("ssl_certificate a.example.pem;\nssl_certificate_key b.example.key;")
+        self.assertIn("key values mismatch", complaint)
+
+    def test_verify_without_authority(self) -> None:
+        """
+        Verifying clients needs to know by whose signature.
+        """
+        for mode in ("on", "optional"):
+            self.assertEqual(
+                self.complaints(f"{CERTIFICATE}\nssl_verify_client {mode};"),
+                ["no ssl_client_certificate for ssl_verify_client in /etc/edge.conf:5"],
+            )
+
+    def test_wrong_values(self) -> None:
+        """
+        What a directive does not take is refused with its line.
+        """
+        for line, complaint in (
+            ("ssl_protocols TLSv1.9;", 'invalid value "TLSv1.9"'),
+            ("ssl_verify_client maybe;", 'invalid value "maybe"'),
+            (f"ssl_alpn {'x' * 256};", "too long ALPN protocol"),
+            (
+                "ssl_conf_command Options x;",
+                'the "Options" command of "ssl_conf_command" is not supported by sniproxy',
+            ),
+            (
+                "ssl_certificate_key data:$x;",
+                '"ssl_certificate_key" takes a file only in sniproxy, and not "data:$x"',
+            ),
+            (
+                "ssl_certificate $ssl_server_name.pem;",
+                '"ssl_certificate" takes a file only in sniproxy, and not "$ssl_server_name.pem"',
+            ),
+        ):
+            found = self.complaints(f"{line}", "443")
+            self.assertEqual(found, [f"{complaint} in /etc/edge.conf:4"])
+
+    def test_passwords(self) -> None:
+        """
+        The passwords of a file open the key, and a file that cannot be read is told.
+        """
+        locked = "ssl_certificate a.example.pem; ssl_certificate_key locked.key; ssl_password_file passwords;"
+        here = world(server(locked))
+        self.assertLetIn(here, self.begun(here))
+        (complaint,) = self.complaints("ssl_password_file nowhere;", "443")
+        self.assertIn("/etc/nowhere", complaint)
+
+    def test_protocol_words(self) -> None:
+        """
+        A word that comes twice counts once, and what OpenSSL cannot do is a warning.
+        """
+        here = world(server("ssl_protocols TLSv1.2 TLSv1.2 SSLv3;"))
+        self.assertEqual(here.listening[0].default.tls.policy.protocols, ("TLSv1.2", "SSLv3"))
+        self.assertIn("SSLv3", str(here.build.warnings))
+
+    def test_shared_cache(self) -> None:
+        """
+        A shared cache is one of this process, which is told once for all servers; the other kinds are as they are.
+        """
+        here = world("ssl_session_cache shared:SSL:10m;", server(), server(listen="444 ssl"))
+        (warning,) = here.build.warnings
+        self.assertIn('session cache "shared:SSL:10m" is kept by each worker for itself', str(warning))
+        self.assertEqual(world(server("ssl_session_cache off;")).build.warnings, [])
+
+    def test_all_reach_the_policy(self) -> None:
+        """
+        What is said in the block, or around it, is what the context is made from.
+        """
+        here = world(
+            "ssl_ciphers HIGH; ssl_alpn h2 http/1.1;",
+            server(
+                "ssl_prefer_server_ciphers on; ssl_session_tickets off; ssl_session_timeout 10m; ssl_session_cache none;"
+                "ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256; ssl_ecdh_curve prime256v1;"
+                "ssl_verify_client optional_no_ca; ssl_trusted_certificate tc.pem; ssl_verify_depth 3;"
+                "ssl_certificate a.example.pem; ssl_certificate_key a.example.key;"
+            ),
+        )
+        policy = here.listening[0].default.tls.policy
+        self.assertEqual((policy.ciphers, policy.alpn), ("HIGH", ("h2", "http/1.1")))
+        self.assertEqual(
+            (policy.prefer_server_ciphers, policy.session_tickets, policy.session_timeout), (True, False, 600)
+        )
+        self.assertEqual((policy.tls13_ciphers, policy.curves), ("TLS_AES_128_GCM_SHA256", "prime256v1"))
+        self.assertEqual((policy.verify, policy.depth), ("optional_no_ca", 3))
+        self.assertEqual((policy.trusted_certificate, policy.client_certificate), ("/etc/tc.pem", ""))
+        self.assertEqual(policy.certificates, (("/etc/a.example.pem", "/etc/a.example.key"),))
+        self.assertEqual(policy.session_cache, ("none",))
