@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol
 from twisted.protocols.basic import LineReceiver
@@ -117,19 +117,12 @@ class Backend(Service):
         """
         self._port = reactor.listenTCP(port, factory, interface=HOST)
 
-    def stopService(self) -> Deferred[None]:
+    def stopService(self) -> Deferred[Any]:
         """
         Listen no more.
         """
         super().stopService()  # type: ignore[no-untyped-call]
-        done: Deferred[None] = self._port.stopListening() or _nothing()
-        return done
-
-
-def _nothing() -> Deferred[None]:
-    done: Deferred[None] = Deferred()
-    done.callback(None)
-    return done
+        return maybeDeferred(self._port.stopListening)
 
 
 def greeter(name: str, port: int, reactor: Any) -> Backend:

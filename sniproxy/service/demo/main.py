@@ -64,6 +64,7 @@ class DemoService(MultiService):
     Everything at once. Owns the folder, and through its parts the ports and processes.
 
     @ivar folder: where everything is.
+    @ivar log_file: takes Twisted's log, when it is ours.
     """
 
     def __init__(
@@ -183,8 +184,9 @@ class DemoService(MultiService):
         Give twistd's application a log that leaves the terminal alone, before twistd begins to log.
         """
         if self._own_log and isinstance(parent, Componentized):
-            log = quiet_log(open(self._path("demo.log"), "w", encoding="utf-8"))
-            parent.setComponent(ILogObserver, log)  # type: ignore[no-untyped-call]
+            # never closed, for twistd has a last word when all has ended
+            self.log_file = open(self._path("demo.log"), "w", encoding="utf-8")
+            parent.setComponent(ILogObserver, quiet_log(self.log_file))  # type: ignore[no-untyped-call]
         super().setServiceParent(parent)  # type: ignore[no-untyped-call]
 
     def startService(self) -> None:
