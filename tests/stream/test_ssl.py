@@ -573,7 +573,7 @@ class DirectiveTests(SslCase):
         here = world(
             "ssl_ciphers HIGH; ssl_alpn h2 http/1.1;",
             server(
-                "ssl_prefer_server_ciphers on; ssl_session_tickets off; ssl_session_timeout 10m; ssl_session_cache none;"
+                "ssl_prefer_server_ciphers on; ssl_session_tickets off; ssl_session_timeout 10m;"
                 "ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256; ssl_ecdh_curve prime256v1;"
                 "ssl_verify_client optional_no_ca; ssl_trusted_certificate tc.pem; ssl_verify_depth 3;"
                 "ssl_certificate a.example.pem; ssl_certificate_key a.example.key;"
