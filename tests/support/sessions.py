@@ -413,13 +413,15 @@ class Attempt:
         self._network.turn()
         return leg
 
-    def fail(self, number: int = errno.ECONNREFUSED) -> None:
+    def fail(self, number: int = errno.ECONNREFUSED, *, at_once: bool = False) -> None:
         """
         The system says no.
+
+        @param at_once: as it does to C{connect} itself.
         """
         assert not self.answered and not self.cancelled
         self.answered = True
-        self._done(failure(number), ERR | HUP)
+        self._done(failure(number), 0 if at_once else ERR | HUP)
         self._network.turn()
 
 
@@ -452,7 +454,6 @@ class FakeNetwork:
     What L{sniproxy.net.network.Network} offers, in memory.
 
     @ivar attempts: to connect, in order; those that were answered too.
-    @ivar at_once: addresses where connecting fails before C{connect} returns, and how.
     @ivar listeners: by their sockets, in order.
     @ivar due: legs whose next edge has not been told.
     """
@@ -461,7 +462,6 @@ class FakeNetwork:
         self.clock = reactor
         self.deadlines = Deadlines(reactor)
         self.attempts: list[Attempt] = []
-        self.at_once: dict[Address, int] = {}
         self.listeners: list[FakeListener] = []
         self.due: list[FakeLeg] = []
         self.stopped = False
@@ -475,13 +475,10 @@ class FakeNetwork:
         self.listeners.append(FakeListener(sock, accepted, complain))
         return self.listeners[-1]
 
-    def connect(self, address: Address, options: Any, done: Callable[[Any, int], None]) -> Attempt | None:
+    def connect(self, address: Address, options: Any, done: Callable[[Any, int], None]) -> Attempt:
         """
         @see: L{sniproxy.net.network.Network.connect}
         """
-        if address in self.at_once:
-            done(failure(self.at_once[address]), 0)
-            return None
         self.attempts.append(Attempt(self, address, options, done))
         return self.attempts[-1]
 

@@ -1,0 +1,181 @@
+"""
+Tests for L{sniproxy.stream.proxy}.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.plugin import IPlugin
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from sniproxy.addresses import Address
+from sniproxy.config.build import Build
+from sniproxy.errors import ConfigErrors
+from sniproxy.interfaces import IContentHandler, IModule
+from sniproxy.net.connect import ConnectOptions
+from sniproxy.net.relay import Options
+from sniproxy.stream.core import listenings
+from sniproxy.stream.proxy import ProxyPolicy, proxy
+from sniproxy.stream.server import no_content
+from sniproxy.stream.upstream import groups
+from tests.support import pki
+from tests.support.sessions import World, configured
+
+NAMES = {"two.example": ("192.0.2.1", "2001:db8::1")}
+
+
+def build(settings: str, around: str = "") -> Build:
+    """
+    A configuration with one server in line 3.
+    """
+    return configured(f"stream {{\n{around}\nserver {{ listen 1; {settings} }}\n}}", FILES, NAMES)
+
+
+FILES = {"/etc/ca.pem": pki.authority().pem}
+
+
+class ProxyTests(SynchronousTestCase):
+    """
+    What the directives come to.
+    """
+
+    def policy(self, settings: str, around: str = "") -> ProxyPolicy:
+        """
+        Of one server.
+        """
+        self.made = build(settings, around)
+        (listening,) = listenings(self.made)
+        policy: Any = listening.default.content
+        self.assertIsInstance(policy, ProxyPolicy)
+        found: ProxyPolicy = policy
+        return found
+
+    def complaints(self, settings: str, around: str = "") -> list[str]:
+        """
+        What is wrong.
+        """
+        return [str(error) for error in self.assertRaises(ConfigErrors, build, settings, around).errors]
+
+    def test_interfaces(self) -> None:
+        """
+        The module is a plugin and a module, and what it makes takes content.
+        """
+        self.assertTrue(verifyObject(IModule, proxy))
+        self.assertTrue(IPlugin.providedBy(proxy))
+        self.assertTrue(callable(self.policy("proxy_pass two.example:1;")))
+        self.assertEqual(list(IContentHandler), ["__call__"])
+
+    def test_defaults(self) -> None:
+        """
+        The defaults are nginx's.
+        """
+        policy = self.policy("proxy_pass 192.0.2.2:1;")
+        self.assertEqual(policy.connect_timeout, 60.0)
+        self.assertEqual(policy.relay, Options(16384, False, 600.0))
+        self.assertEqual(policy.connect, ConnectOptions())
+        self.assertEqual((policy.next_upstream, policy.next_tries, policy.next_timeout), (True, 0, 0.0))
+        self.assertEqual((policy.resolver, policy.tls, policy.groups), (None, None, {}))
+
+    def test_all_reach_the_policy(self) -> None:
+        """
+        What is said in the block, or around it, is what is done.
+        """
+        policy = self.policy(
+            "proxy_pass 192.0.2.2:1; proxy_connect_timeout 5s; proxy_timeout 1m; proxy_buffer_size 4k; proxy_half_close on;"
+            "proxy_next_upstream off; proxy_next_upstream_tries 3; proxy_next_upstream_timeout 7s;",
+            "proxy_socket_keepalive on; proxy_socket_rcvbuf 8k; proxy_socket_sndbuf 9k; tcp_nodelay off;"
+            "resolver 192.0.2.53; resolver_timeout 3s;",
+        )
+        self.assertEqual(policy.connect_timeout, 5.0)
+        self.assertEqual(policy.relay, Options(4096, True, 60.0))
+        self.assertEqual(policy.connect, ConnectOptions(None, False, True, 8192, 9216))
+        self.assertEqual((policy.next_upstream, policy.next_tries, policy.next_timeout), (False, 3, 7.0))
+        assert policy.resolver is not None
+        self.assertEqual(policy.resolver.timeout, 3.0)
+
+    def test_old_names_of_the_buffer(self) -> None:
+        """
+        The obsolete names of C{proxy_buffer_size} are taken.
+        """
+        self.policy("proxy_pass 192.0.2.2:1; proxy_downstream_buffer 4k; proxy_upstream_buffer 4k;")
+
+    def test_addresses(self) -> None:
+        """
+        A host is all of its addresses; a numeric one is itself; a unix socket its path.
+        """
+        for text, addresses, host in (
+            ("two.example:22", [Address("inet", "192.0.2.1", 22), Address("inet6", "2001:db8::1", 22)], "two.example"),
+            ("192.0.2.9:1", [Address("inet", "192.0.2.9", 1)], "192.0.2.9"),
+            ("[2001:db8::9]:1", [Address("inet6", "2001:db8::9", 1)], "2001:db8::9"),
+            ("unix:/run/a.sock", [Address("unix", "/run/a.sock")], "/run/a.sock"),
+        ):
+            policy = self.policy(f"proxy_pass {text};")
+            assert policy.upstream is not None
+            self.assertEqual([peer.address for peer in policy.upstream.group.peers], addresses)
+            self.assertEqual(policy.host, host)
+
+    def test_groups(self) -> None:
+        """
+        The name of an upstream, in any case, is that upstream, and the name in proxy_pass is that of certificates.
+        """
+        policy = self.policy("proxy_pass Back;", "upstream back { server 192.0.2.9:1; }")
+        self.assertIs(policy.upstream, groups(self.made)["back"])
+        self.assertEqual(policy.host, "Back")
+
+    def test_variables(self) -> None:
+        """
+        With variables each session says where to.
+        """
+        policy = self.policy("proxy_pass $remote_addr:1;", "upstream back { server 192.0.2.9:1; }")
+        self.assertIsNone(policy.upstream)
+        self.assertEqual((policy.target.text, list(policy.groups)), ("$remote_addr:1", ["back"]))
+
+    def test_none(self) -> None:
+        """
+        Without proxy_pass the module takes nothing.
+        """
+        (listening,) = listenings(build("proxy_timeout 1s;"))
+        self.assertIs(listening.default.content, no_content)
+
+    def test_faults(self) -> None:
+        """
+        Wrong targets are refused in nginx's words.
+        """
+        for target, complaint in (
+            ("192.0.2.1", 'no port in upstream "192.0.2.1"'),
+            ("nowhere.example:1", 'host not found in upstream "nowhere.example"'),
+            ("192.0.2.1:0", 'invalid port in upstream "192.0.2.1:0"'),
+            ("back:1", 'upstream "back" may not have port 1'),
+        ):
+            self.assertEqual(
+                self.complaints(f"proxy_pass {target};", "upstream back { server 192.0.2.9:1; }"),
+                [f"{complaint} in /etc/edge.conf:3"],
+            )
+        self.assertEqual(
+            self.complaints("proxy_pass 192.0.2.1:1; proxy_pass 192.0.2.1:1;"),
+            ['"proxy_pass" directive is duplicate in /etc/edge.conf:3'],
+        )
+
+    def test_tls(self) -> None:
+        """
+        With proxy_ssl there is what TLS needs; what is wrong with it is an error, and what cannot be had a warning.
+        """
+        policy = self.policy("proxy_pass 192.0.2.2:1; proxy_ssl on; proxy_ssl_protocols SSLv3 TLSv1.3;")
+        assert policy.tls is not None
+        (warning,) = self.made.warnings
+        self.assertIn("SSLv3", str(warning))
+        self.assertEqual(
+            self.complaints("proxy_pass 192.0.2.2:1; proxy_ssl_verify on;", "proxy_ssl on;"),
+            ["no proxy_ssl_trusted_certificate for proxy_ssl_verify in /etc/edge.conf:2"],
+        )
+
+    def test_each_session(self) -> None:
+        """
+        Each session gets its own way to the upstream.
+        """
+        world = World("server { listen 192.0.2.1:1; proxy_pass 192.0.2.2:2; }")
+        world.client()
+        world.client()
+        self.assertEqual([each.address.port for each in world.network.attempts], [2, 2])
