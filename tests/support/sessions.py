@@ -22,7 +22,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -753,7 +753,7 @@ def server_settings(identity: Any, *, authority: Any = None, version: int | None
     if authority is not None:
         store = context.get_cert_store()
         assert store is not None
-        store.add_cert(authority.certificate)
+        store.add_cert(crypto.X509.from_cryptography(authority.certificate))
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: bool(_[-1]))
     return context
 
