@@ -153,7 +153,11 @@ class LegTransport:
         finally:
             self._in_event = False
         if self._fate is not None:
-            self._lose(self._fate, isinstance(self._fate, (ConnectionDone, ConnectionLost)))
+            fate = self._fate
+            # an abort is a ConnectionLost to Twisted, and yet nothing more is to be delivered
+            self._lose(
+                fate, isinstance(fate, (ConnectionDone, ConnectionLost)) and not isinstance(fate, ConnectionAborted)
+            )
 
     def _read(self) -> None:
         receive = self.leg.receive
