@@ -17,7 +17,7 @@ from OpenSSL import SSL
 from tests.support import backends, clients, pki
 from tests.support.pki import Files
 from tests.support.ports import free_port
-from tests.support.programs import run, write_text
+from tests.support.programs import eventually, run, write_text
 from tests.support.proxies import NGINX, ProxyTestCase, command, environment, fill, prelude
 
 GREETING: Final = b"welcome"
@@ -55,12 +55,14 @@ class Answer:
     reused: bool | None = None
 
 
-def knock(port: int, settings: ssl.SSLContext, session: ssl.SSLSession | None = None) -> Answer:
+def knock(
+    port: int, settings: ssl.SSLContext, session: ssl.SSLSession | None = None, name: str = "row.example.com"
+) -> Answer:
     """
     Come in, read to the end, and take the session along.
     """
     try:
-        connection = clients.tls(port, "row.example.com", settings, session=session)
+        connection = clients.tls(port, name, settings, session=session)
     except TimeoutError:
         raise
     except OSError:
@@ -424,3 +426,140 @@ class DepthNginx(Depth):
     """
 
     kind = NGINX
+
+
+class Stricter(TableTestCase):
+    """
+    Where nginx lets a session through that was made under another policy, we do not.
+    """
+
+    def setUp(self) -> None:
+        """
+        Make two authorities of clients, and a client of each.
+        """
+        super().setUp()
+        self.ours, self.theirs = pki.authority("Clients"), pki.authority("Clients")
+        self.ca = pki.write(self.folder, "ours.pem", self.ours.pem)
+        self.other_ca = pki.write(self.folder, "theirs.pem", self.theirs.pem)
+        self.member = pki.leaf(self.ours, "member.example.com").write(self.folder, "member")
+        server = pki.leaf(pki.authority("Servers"), "row.example.com").write(self.folder, "server")
+        self.tls = f" ssl; ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {server.certificate}; "
+        self.tls += f"ssl_certificate_key {server.key}; "
+
+    def test_other_listener(self) -> None:
+        """
+        A session of an open or forgiving listener does not open a strict one.
+        """
+        open_port, forgiving, strict = self.rows(
+            [
+                self.tls,
+                f"{self.tls}ssl_verify_client optional_no_ca; ssl_client_certificate {self.other_ca}; ",
+                f"{self.tls}ssl_verify_client on; ssl_client_certificate {self.other_ca}; ",
+            ]
+        )
+        for version in VERSIONS:
+            for port in (open_port, forgiving):
+                settings = clients.context(version, identity=self.member)
+                first = knock(port, settings)
+                self.assertTrue(first.let_in)
+                self.assertIsNotNone(first.session)
+                self.assertFalse(knock(strict, settings, first.session).let_in)
+        self.assertEqual(self.greeter.accepted, 2 * len(VERSIONS))
+
+    def named(self, ca: str, mode: str = "on") -> str:
+        """
+        @return: a configuration with an open and a verifying server on one address.
+        """
+        common = f"listen 127.0.0.1:{self.port}{self.tls}proxy_pass 127.0.0.1:{self.greeter.port}; "
+        strict = f"server_name strict.example.com; ssl_verify_client {mode}; ssl_client_certificate {ca}; "
+        return f"stream {{\n    server {{ {common}}}\n    server {{ {common}{strict}}}\n}}\n"
+
+    def come(self, name: str, settings: ssl.SSLContext, session: ssl.SSLSession | None = None) -> Answer:
+        """
+        Come in by a name.
+        """
+        return knock(self.port, settings, session, name)
+
+    def test_other_name(self) -> None:
+        """
+        Without its certificate nobody enters a strict server by a session of the open one on the same address, nor
+        under a name written otherwise, however often it is tried.
+        """
+        self.port = free_port()
+        self.proxy(self.named(self.ca))
+        for version in VERSIONS:
+            nobody = clients.context(version)
+            first = self.come("open.example.com", nobody)
+            self.assertTrue(first.let_in)
+            for name in ("strict.example.com", "STRICT.example.com", "strict.EXAMPLE.com"):
+                for _ in range(5):
+                    self.assertFalse(self.come(name, nobody, first.session).let_in, name)
+                    self.assertFalse(self.come(name, nobody).let_in, name)
+            self.assertTrue(self.come("strict.example.com", clients.context(version, identity=self.member)).let_in)
+
+    def test_reload(self) -> None:
+        """
+        After a reload with another authority of the same name, or with a shorter chain allowed, an old session is
+        worth nothing.
+        """
+        self.port = free_port()
+        deep = pki.leaf(pki.chain(self.ours, 2), "deep.example.com").write(self.folder, "deep")
+        text = self.named(self.ca).replace("strict.example.com;", "strict.example.com; ssl_verify_depth 2;")
+        edge = self.proxy(text)
+        kept = []
+        for version in VERSIONS:
+            for identity in (self.member, deep):
+                settings = clients.context(version, identity=identity)
+                first = self.come("strict.example.com", settings)
+                self.assertTrue(first.let_in)
+                self.assertTrue(self.come("strict.example.com", settings, first.session).reused)
+                kept.append((identity, settings, first.session))
+        edge.rewrite(self.named(self.ca))
+        edge.reload()
+        eventually(lambda: not self.come("strict.example.com", clients.context(identity=deep)).let_in, "depth 1")
+        for identity, settings, session in kept:
+            let_in = self.come("strict.example.com", settings, session).let_in
+            self.assertEqual(let_in, identity is self.member)
+        edge.rewrite(self.named(self.other_ca))
+        before = len(edge.lines())
+        edge.reload()
+        eventually(lambda: not self.come("strict.example.com", clients.context(identity=self.member)).let_in, "new CA")
+        for _, settings, session in kept:
+            self.assertFalse(self.come("strict.example.com", settings, session).let_in)
+        self.assertGreater(len(edge.lines()), before)
+
+    def test_upstream_depth(self) -> None:
+        """
+        The session of a server block that allows long chains does not help another that does not, towards the same
+        peer.
+        """
+        root = pki.authority("Root")
+        trust = pki.write(self.folder, "root.pem", root.pem)
+        for number, version in enumerate(VERSIONS):
+            files = pki.leaf(pki.chain(root, 2), "deep.example.com").write(self.folder, f"deep{number}")
+            peer = backends.backend(self, backends.say(GREETING), clients.server_context(files, version=version))
+            deep, shallow, other = free_port(), free_port(), free_port()
+            self.proxy(
+                """stream {
+                    proxy_ssl on; proxy_ssl_verify on; proxy_ssl_trusted_certificate @trust@;
+                    proxy_ssl_name deep.example.com; proxy_ssl_protocols TLSv1.2 TLSv1.3;
+                    server { listen 127.0.0.1:@deep@; proxy_ssl_verify_depth 2; proxy_pass 127.0.0.1:@peer@; }
+                    server { listen 127.0.0.1:@shallow@; proxy_pass 127.0.0.1:@peer@; }
+                    server {
+                        listen 127.0.0.1:@other@;
+                        proxy_ssl_verify_depth 2;
+                        proxy_ssl_name other.example.com;
+                        proxy_pass 127.0.0.1:@peer@;
+                    }
+                }
+                """,
+                f"edge{number}",
+                trust=trust,
+                deep=deep,
+                shallow=shallow,
+                other=other,
+                peer=peer.port,
+            )
+            for port, wanted in ((deep, GREETING), (deep, GREETING), (shallow, b""), (other, b""), (deep, GREETING)):
+                with clients.plain(port) as connection:
+                    self.assertEqual(clients.read_all(connection), wanted)
