@@ -2,8 +2,8 @@
 A configuration at work: its open doors, the sessions under way, and what they all share.
 
 Strategy: L{Engine} is the process, one for its life: sockets, clocks, the counter of connections. L{Runtime} is one
-configuration on it; a reload makes another one beside it, which takes the listening sockets, and the old one lives until
-its last session ends.
+configuration on it; a reload makes another one beside it, which takes the listening sockets, and the old one lives
+until its last session ends.
 """
 
 from __future__ import annotations
@@ -221,7 +221,10 @@ class Runtime:
         for resolver in self._resolvers.values():
             resolver.close()
         self._resolvers.clear()
-        files_of(self.build).close()
         drained, self.drained = self.drained, None
-        if drained is not None:
-            drained()
+        try:
+            if drained is not None:
+                drained()
+        finally:
+            # last, so that whoever is told may still say so in the log
+            files_of(self.build).close()

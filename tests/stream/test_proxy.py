@@ -84,7 +84,8 @@ class ProxyTests(SynchronousTestCase):
         """
         policy = self.policy(
             "proxy_pass 192.0.2.2:1; proxy_connect_timeout 5s; proxy_timeout 1m; proxy_half_close on;"
-            "proxy_buffer_size 4k; proxy_next_upstream off; proxy_next_upstream_tries 3; proxy_next_upstream_timeout 7s;",
+            "proxy_buffer_size 4k; proxy_next_upstream off; proxy_next_upstream_tries 3;"
+            "proxy_next_upstream_timeout 7s;",
             "proxy_socket_keepalive on; proxy_socket_rcvbuf 8k; proxy_socket_sndbuf 9k; tcp_nodelay off;"
             "resolver 192.0.2.53; resolver_timeout 3s;",
         )
