@@ -1,8 +1,9 @@
 """
 What a C{log_format} makes of a session: one line, with what others may have written made harmless.
 
-Strategy: a format is read once into pairs of text and variable. Most values are plain and pass one test; only the
-others are looked at byte by byte. Text of the format itself is never escaped. As ngx_stream_log_module does it.
+Strategy: a format is read once into its variables and a shape that takes their values. Mostly all values of a line are
+plain, and one test of them together says so; only else each is looked at. Text of the format itself is never escaped.
+As ngx_stream_log_module does it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from sniproxy.errors import ConfigError
 
 Escape = Callable[["str | None"], str]
 """From a value, None where it is not found, to what stands in the line."""
+
+Plain = Callable[[str], object]
+"""From a text to something that is true only where the escape leaves it alone."""
 
 _PIECE: Final = re.compile(
     r"(?P<literal>[^$]+)"
@@ -62,8 +66,12 @@ def escape_none(value: str | None) -> str:
     return value or ""
 
 
-ESCAPES: Final[dict[str, Escape]] = {"default": escape_default, "json": escape_json, "none": escape_none}
-"""By the word after C{escape=}."""
+ESCAPES: Final[dict[str, tuple[Escape, Plain]]] = {
+    "default": (escape_default, _PRINTABLE),
+    "json": (escape_json, _SAFE_IN_JSON),
+    "none": (escape_none, bool),
+}
+"""By the word after C{escape=}: the escape, and what may tell that it would change nothing."""
 
 
 class LogFormat:
@@ -71,12 +79,13 @@ class LogFormat:
     One format, ready to be filled in.
     """
 
-    __slots__ = ("_end", "_escape", "_pairs")
+    __slots__ = ("_escape", "_getters", "_plain", "_shape")
 
     def __init__(self) -> None:
         self._escape: Escape = escape_default
-        self._pairs: list[tuple[str, Getter]] = []
-        self._end = ""
+        self._plain: Plain = _PRINTABLE
+        self._getters: list[Getter] = []
+        self._shape = ""
 
     def read(self, words: Sequence[str], getter: Callable[[str], Getter]) -> None:
         """
@@ -90,7 +99,7 @@ class LogFormat:
             word = words[0][len("escape=") :]
             if word not in ESCAPES:
                 raise ConfigError(f'unknown log format escaping "{word}"')
-            self._escape = ESCAPES[word]
+            self._escape, self._plain = ESCAPES[word]
             words = words[1:]
         for word in words:
             self._add(word, getter)
@@ -105,20 +114,17 @@ class LogFormat:
             if match["unclosed"] is not None:
                 raise ConfigError(f'the closing bracket in "{match["unclosed"]}" variable is missing')
             if match["literal"] is not None:
-                self._end += match["literal"]
+                self._shape += match["literal"].replace("%", "%%")
             else:
-                self._pairs.append((self._end, getter((match["braced"] or match["plain"]).lower())))
-                self._end = ""
+                self._shape += "%s"
+                self._getters.append(getter((match["braced"] or match["plain"]).lower()))
             at = match.end()
 
     def render(self, subject: Any) -> bytes:
         """
         @return: the line, without its end.
         """
-        escape = self._escape
-        parts = []
-        for text, get in self._pairs:
-            parts.append(text)
-            parts.append(escape(get(subject)))
-        parts.append(self._end)
-        return "".join(parts).encode("utf-8", "surrogateescape")
+        values = tuple([get(subject) for get in self._getters])
+        if None in values or not self._plain("".join(values)):  # type: ignore[arg-type]  # there is no None
+            values = tuple(map(self._escape, values))
+        return (self._shape % values).encode("utf-8", "surrogateescape")

@@ -89,8 +89,10 @@ class ProxyService(Service):
         log.write(NOTICE, f"start worker process {os.getpid()}")
         if self.signals:
             self._reactor.callWhenRunning(self._take_signals)
+            # Sessions free themselves; the collector has little to find, and need not look so often.
             gc.collect()
             gc.freeze()
+            gc.set_threshold(10_000, 50, 100)
 
     def stopService(self) -> None:
         """
