@@ -1,0 +1,347 @@
+"""
+Tests of sniproxy/net/poller.py: what wakes up legs.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from sniproxy.net import poller as module
+from sniproxy.net.poller import AGAIN, ENDED, HUP, IN, OUT, RDHUP, Poller
+from tests.support.legs import Reactor, bare, open_descriptors, unix_pair
+
+
+class Noting:
+    """
+    Something watched, which notes its edges.
+    """
+
+    def __init__(self, then: Callable[[], None] | None = None) -> None:
+        self.edges: list[int] = []
+        self.crashes = 0
+        self.then = then
+
+    def handler(self, bits: int) -> None:
+        """
+        Note it.
+        """
+        self.edges.append(bits)
+        if self.then is not None:
+            self.then()
+
+    def crashed(self) -> None:
+        """
+        Note it.
+        """
+        self.crashes += 1
+
+
+class PollerTests(SynchronousTestCase):
+    """
+    A real epoll, turned by hand.
+    """
+
+    def setUp(self) -> None:
+        self.before = open_descriptors()
+        self.reactor = Reactor()
+        self.poller = Poller(self.reactor)
+        self.sockets: list[Any] = []
+
+    def tearDown(self) -> None:
+        self.poller.stop()
+        for sock in self.sockets:
+            sock.close()
+        self.assertEqual(open_descriptors() - self.before, set())
+
+    def pair(self) -> tuple[Any, socket.socket]:
+        """
+        Two ends.
+        """
+        near, far = unix_pair()
+        made = bare(near), far
+        self.sockets += made
+        return made
+
+    def watched(self, then: Callable[[], None] | None = None) -> tuple[Noting, Any, socket.socket]:
+        """
+        Something watched whose first edge has been told.
+        """
+        near, far = self.pair()
+        noting = Noting()
+        self.poller.watch(near.fileno(), noting)
+        self.poller.doRead()
+        self.assertEqual(noting.edges, [OUT])
+        noting.edges.clear()
+        noting.then = then
+        return noting, near, far
+
+    def test_reader(self) -> None:
+        """
+        It is a reader of its reactor.
+        """
+        self.assertTrue(verifyObject(IReadDescriptor, self.poller))
+        self.assertEqual(self.reactor.readers, [self.poller])
+        self.assertGreaterEqual(self.poller.fileno(), 0)
+        self.assertEqual(self.poller.logPrefix(), "sniproxy poller")
+
+    def test_edges(self) -> None:
+        """
+        What is ready is told once, and told anew when more comes.
+        """
+        noting, _, far = self.watched()
+        far.send(b"a")
+        self.poller.doRead()
+        self.poller.doRead()
+        self.assertEqual(noting.edges, [IN | OUT])
+        far.send(b"b")
+        self.poller.doRead()
+        self.assertEqual(len(noting.edges), 2)
+
+    def test_end(self) -> None:
+        """
+        An end and a hang-up are told as such.
+        """
+        noting, _, far = self.watched()
+        far.shutdown(socket.SHUT_WR)
+        self.poller.doRead()
+        self.assertEqual(noting.edges[0] & ENDED, RDHUP)
+        far.close()
+        self.poller.doRead()
+        self.assertEqual(noting.edges[1] & ENDED, RDHUP | HUP)
+
+    def test_levels(self) -> None:
+        """
+        What is watched by level is told again and again, and of nothing but reading.
+        """
+        near, far = self.pair()
+        noting = Noting()
+        self.poller.watch_level(near.fileno(), noting)
+        self.poller.doRead()
+        self.assertEqual(noting.edges, [])
+        far.send(b"a")
+        self.poller.doRead()
+        self.assertEqual(noting.edges, [IN] * module.ROUNDS)
+
+    def test_forget(self) -> None:
+        """
+        What is forgotten stays open and is not told; forgetting twice is nothing.
+        """
+        noting, near, far = self.watched()
+        self.assertFalse(self.poller.idle)
+        self.poller.forget(near.fileno())
+        self.poller.forget(near.fileno())
+        self.assertTrue(self.poller.idle)
+        far.send(b"a")
+        self.poller.doRead()
+        self.assertEqual(noting.edges, [])
+        self.assertEqual(near.recv(1), b"a")
+
+    def test_close(self) -> None:
+        """
+        Outside of a batch a socket is closed at once.
+        """
+        _, near, far = self.watched()
+        self.poller.close(near.fileno(), near)
+        self.assertEqual(far.recv(1), b"")
+
+    def test_numbers_in_a_batch(self) -> None:
+        """
+        A descriptor that is closed by an earlier event of the batch is not told, and its number cannot come back
+        within the batch.
+        """
+        fresh: list[Any] = []
+        first, second = self.watched(), self.watched()
+
+        def close(number: int, sock: Any) -> None:
+            self.poller.close(number, sock)
+            made = self.pair()
+            fresh.append((made[0].fileno(), number))
+            noting = Noting()
+            fresh.append(noting)
+            self.poller.watch(made[0].fileno(), noting)
+
+        def close_second() -> None:
+            first[0].then = None
+            close(second[1].fileno(), second[1])
+
+        def close_first() -> None:
+            second[0].then = None
+            close(first[1].fileno(), first[1])
+
+        first[0].then, second[0].then = close_second, close_first
+        first[2].send(b"a")
+        second[2].send(b"a")
+        self.patch(module, "ROUNDS", 1)
+        self.poller.doRead()
+        self.assertEqual(len(first[0].edges) + len(second[0].edges), 1)
+        (numbers, noting) = fresh
+        self.assertNotEqual(*numbers)
+        self.assertEqual(noting.edges, [])
+
+    def test_closed_after_batch(self) -> None:
+        """
+        What is closed within a batch is closed when the batch is over.
+        """
+        noting, near, far = self.watched()
+        noting.then = lambda: self.poller.close(near.fileno(), near)
+        far.send(b"a")
+        self.poller.doRead()
+        self.assertEqual(near.fileno(), -1)
+
+    def raising(self, error: BaseException) -> Callable[[], None]:
+        """
+        A handler with a fault.
+        """
+
+        def then() -> None:
+            raise error
+
+        return then
+
+    def test_faults(self) -> None:
+        """
+        A handler that raises is told so and the others go on; not even an exit leaves the loop.
+        """
+        for error in (ZeroDivisionError(), SystemExit()):
+            bad, _, bad_far = self.watched(self.raising(error))
+            good, _, good_far = self.watched()
+            bad_far.send(b"a")
+            good_far.send(b"a")
+            self.poller.doRead()
+            self.assertEqual((bad.crashes, len(bad.edges), len(good.edges)), (1, 1, 1))
+            self.assertEqual(len(self.flushLoggedErrors(type(error))), 1)
+            good_far.send(b"b")
+            self.poller.doRead()
+            self.assertEqual(len(good.edges), 2)
+
+    def test_fault_while_ending(self) -> None:
+        """
+        So is one whose ending raises, too.
+        """
+        bad, _, far = self.watched(self.raising(ZeroDivisionError()))
+        self.patch(bad, "crashed", self.raising(KeyError()))
+        far.send(b"a")
+        self.poller.doRead()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        bad.then = None
+        far.send(b"a")
+        self.poller.doRead()
+        self.assertEqual(len(bad.edges), 2)
+
+    def test_again(self) -> None:
+        """
+        Who asks to be called again is called, though the kernel has nothing new to say: from outside, in the
+        reactor's next turn.
+        """
+        noting, near, _ = self.watched()
+        self.poller.again(near.fileno(), noting)
+        self.poller.again(near.fileno(), noting)
+        self.assertEqual(noting.edges, [])
+        self.reactor.advance(0)
+        self.assertEqual(noting.edges, [AGAIN, AGAIN])
+        self.reactor.advance(1)
+        self.assertEqual(len(noting.edges), 2)
+
+    def test_again_after_others(self) -> None:
+        """
+        Who asks within an event is called after the others that are ready.
+        """
+        order: list[str] = []
+        greedy, near, far = self.watched()
+
+        def ask() -> None:
+            order.append("greedy")
+            if len(order) == 1 or order[-2] != "greedy":
+                self.poller.again(near.fileno(), greedy)
+
+        greedy.then = ask
+        _, _, modest_far = self.watched(lambda: order.append("modest"))
+        far.send(b"a")
+        modest_far.send(b"a")
+        self.poller.doRead()
+        self.assertEqual(order[0:2], ["greedy", "modest"])
+        self.assertEqual(order[-1], "greedy")
+
+    def test_again_for_ever(self) -> None:
+        """
+        Who asks again and again does not keep the reactor from its other work, and is not forgotten either.
+        """
+        noting, near, far = self.watched()
+        noting.then = lambda: self.poller.again(near.fileno(), noting)
+        far.send(b"a")
+        self.poller.doRead()
+        self.assertEqual(len(noting.edges), 2 * module.ROUNDS - module.ROUNDS + 1)
+        self.assertEqual(len(self.reactor.getDelayedCalls()), 1)
+        noting.then = None
+        self.reactor.advance(0)
+        self.assertEqual(len(noting.edges), module.ROUNDS + 2)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_again_too_late(self) -> None:
+        """
+        Who was closed, or replaced by somebody else, in the meantime, is not called.
+        """
+        noting, near, _ = self.watched()
+        self.poller.again(near.fileno(), noting)
+        self.poller.forget(near.fileno())
+        other = Noting()
+        self.poller.watch(near.fileno(), other)
+        self.reactor.advance(0)
+        self.assertEqual((noting.edges, other.edges), ([], [OUT]))
+
+    def test_again_fault(self) -> None:
+        """
+        A fault in such a call is like any other.
+        """
+        noting, near, _ = self.watched(self.raising(ZeroDivisionError()))
+        self.poller.again(near.fileno(), noting)
+        self.reactor.advance(0)
+        self.assertEqual(noting.crashes, 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_not_registered(self) -> None:
+        """
+        A descriptor that cannot be watched is not taken for a watched one.
+        """
+        with self.assertRaises(OSError):
+            self.poller.watch(9999, Noting())
+        with self.assertRaises(OSError):
+            self.poller.watch_level(9999, Noting())
+        self.assertTrue(self.poller.idle)
+
+    def test_stop(self) -> None:
+        """
+        A stopped poller watches nothing, and stopping twice is nothing.
+        """
+        noting, near, _ = self.watched()
+        self.poller.again(near.fileno(), noting)
+        self.poller.stop()
+        self.poller.connectionLost(None)
+        self.assertEqual((self.poller.fileno(), self.reactor.readers, self.reactor.getDelayedCalls()), (-1, [], []))
+        self.poller.again(near.fileno(), noting)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_stop_in_a_batch(self) -> None:
+        """
+        A handler may stop it: no one else is called, and what was being closed is closed.
+        """
+        first, near, far = self.watched()
+
+        def stop() -> None:
+            self.poller.close(near.fileno(), near)
+            self.poller.stop()
+
+        second, _, second_far = self.watched(stop)
+        first.then = stop
+        far.send(b"a")
+        second_far.send(b"a")
+        self.poller.doRead()
+        self.assertEqual(len(first.edges) + len(second.edges), 1)
+        self.assertEqual(near.fileno(), -1)
