@@ -184,19 +184,19 @@ class _Dialling:
         def keep() -> None:
             sessions.keep(connection, dialer.key)
 
-        def ended(orderly: bool) -> None:
+        def ending(orderly: bool) -> None:
             # a TLS 1.3 server that refuses our certificate says so after the handshake: its session is worth nothing
             if orderly:
                 keep()
             else:
                 sessions.forget(dialer.key)
-            release(connection)
+                release(connection)
 
         keep()
         leg.first_read = keep
         leg.handler = nothing
         self._leg = None
-        self._finish(Dialled(leg, TLSFacts(connection, judgement), ended))
+        self._finish(Dialled(leg, TLSFacts(connection, judgement), ending))
 
     def _finish(self, outcome: Outcome) -> None:
         done = self._done
@@ -325,8 +325,7 @@ class _Attempt:
 
     def _over(self) -> None:
         self._engine.deadlines.clear(self)
-        self._lease.end()
-        self._factory.doStop()
+        self._ended()
 
     def _dialled(self, outcome: Outcome) -> None:
         if not isinstance(outcome, Dialled):
@@ -340,17 +339,16 @@ class _Attempt:
                 raise NoProtocol
         except Exception:
             failure = Failure()  # type: ignore[no-untyped-call]
+            outcome.ending(False)
             leg.close()
-            outcome.ended(False)
             self._over()
             self.result.errback(failure)
             return
         self._engine.deadlines.clear(self)
 
-        def ended(orderly: bool) -> None:
-            outcome.ended(orderly)
-            self._lease.end()
-            self._factory.doStop()
-
-        SecureTransport(leg, self._engine, outcome.facts, ended).start(protocol)
+        SecureTransport(leg, self._engine, outcome.facts, self._ended, outcome.ending).start(protocol)
         self.result.callback(protocol)
+
+    def _ended(self) -> None:
+        self._lease.end()
+        self._factory.doStop()

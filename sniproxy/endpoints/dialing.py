@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from sniproxy.addresses import Address, numeric
 from sniproxy.endpoints.engine import Engine
+from sniproxy.endpoints.transports import Ending, nothing_to_do
 from sniproxy.net.connect import DEFAULT, ConnectOptions
 from sniproxy.net.portable import LandingFactory
 
@@ -31,25 +32,19 @@ MOST: Final = 16
 """Addresses of a name that are tried."""
 
 
-def nothing_more(orderly: bool) -> None:
-    """
-    What there is to do at the end of a connection where there is nothing to do.
-    """
-
-
 class Dialled:
     """
-    A leg to the far end; whoever is given one owns the leg and calls C{ended} once after closing it.
+    A leg to the far end; whoever is given one owns the leg and calls C{ending} once before closing it.
 
     @ivar facts: of TLS, or None.
     """
 
-    __slots__ = ("ended", "facts", "leg")
+    __slots__ = ("ending", "facts", "leg")
 
-    def __init__(self, leg: Any, facts: Any = None, ended: Callable[[bool], None] = nothing_more) -> None:
+    def __init__(self, leg: Any, facts: Any = None, ending: Ending = nothing_to_do) -> None:
         self.leg = leg
         self.facts = facts
-        self.ended = ended
+        self.ending = ending
 
 
 Outcome = Dialled | BaseException

@@ -78,7 +78,7 @@ class ToFactory:
             claim.end()
             return
         hello = verdict if isinstance(verdict, ClientHello) else None
-        PlainTransport(leg, engine, hello, lambda orderly: claim.end()).start(protocol)
+        PlainTransport(leg, engine, hello, claim.end).start(protocol)
 
 
 class ToPlace:
@@ -168,13 +168,13 @@ class _Passage:
         if self._relaying is not None:
             self._relaying.stop()
         far = self._far
+        if far is not None:
+            far.ending(orderly)
         for leg in (self._client, None if far is None else far.leg):
             if leg is not None:
                 leg.handler = nothing
                 leg.owner = None
                 leg.close()
-        if far is not None:
-            far.ended(orderly)
         self._claim.end()
 
 

@@ -77,7 +77,7 @@ class Terminate:
             leg.close()
             lease.end()
             return
-        SecureTransport(leg, engine, facts, lambda orderly: lease.end()).start(protocol)
+        SecureTransport(leg, engine, facts, lease.end).start(protocol)
 
 
 class _Handshake:

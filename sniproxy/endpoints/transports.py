@@ -16,8 +16,21 @@ from sniproxy.endpoints.facts import TLSFacts
 from sniproxy.net.transport import LegTransport, TlsTransport
 from sniproxy.wire.client_hello import ClientHello
 
-Ended = Callable[[bool], None]
-"""Told once that a connection is over, and whether in good order; its leg is closed by then."""
+Ending = Callable[[bool], None]
+"""
+Told once that a connection ends, and whether in good order; its leg is open still and its protocol knows nothing yet.
+"""
+
+Ended = Callable[[], None]
+"""
+Told once when the leg is closed and the protocol has been told.
+"""
+
+
+def nothing_to_do(orderly: bool) -> None:
+    """
+    What a connection's end means to nobody in particular.
+    """
 
 
 class PlainTransport(LegTransport):
@@ -35,7 +48,7 @@ class PlainTransport(LegTransport):
     def _lose(self, fate: Exception, orderly: bool) -> None:
         if self.protocol is not None:
             super()._lose(fate, orderly)
-            self._ended(isinstance(fate, ConnectionDone))
+            self._ended()
 
 
 class SecureTransport(TlsTransport):
@@ -45,15 +58,17 @@ class SecureTransport(TlsTransport):
     @ivar facts: about the far end.
     """
 
-    def __init__(self, leg: Any, engine: Engine, facts: TLSFacts, ended: Ended) -> None:
+    def __init__(self, leg: Any, engine: Engine, facts: TLSFacts, ended: Ended, ending: Ending = nothing_to_do) -> None:
         super().__init__(leg, engine)
         self.facts = facts
+        self._ending = ending
         self._ended = ended
 
     def _lose(self, fate: Exception, orderly: bool) -> None:
         if self.protocol is not None:
+            self._ending(isinstance(fate, ConnectionDone))
             super()._lose(fate, orderly)
-            self._ended(isinstance(fate, ConnectionDone))
+            self._ended()
 
 
 def build(factory: Any, leg: Any, address: Any) -> IProtocol | None:
