@@ -161,6 +161,8 @@ class Poller:
         watched = self._watched.get
         self._busy = True
         for _ in range(ROUNDS):
+            if self._epoll.closed:
+                break
             events = poll(0, BATCH)
             if not events and not self._again:
                 break
@@ -177,8 +179,6 @@ class Poller:
                 for sock in self._closing:
                     sock.close()
                 self._closing.clear()
-            if self._epoll.closed:
-                break
         self._busy = False
         if self._again:
             self._wake()

@@ -1,0 +1,138 @@
+"""
+Tests of sniproxy/net/network.py: the engine of one process.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from typing import Any
+
+from twisted.internet.interfaces import IReactorFDSet
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import directlyProvides
+
+from sniproxy.addresses import Address
+from sniproxy.net.connect import DEFAULT
+from sniproxy.net.network import Network, network_for
+from sniproxy.net.portable_network import PortableNetwork
+from sniproxy.net.relay import PumpRelay
+from sniproxy.net.splice import SpliceRelay
+from sniproxy.net.tls_leg import BioTlsLeg, TlsLeg
+from tests.net.conformance import World
+from tests.support import tls
+from tests.support.legs import Reactor, Waiter, open_descriptors
+
+
+class ChoiceTests(SynchronousTestCase):
+    """
+    Which network a reactor carries.
+    """
+
+    def reactor(self) -> Reactor:
+        """
+        One that has readers.
+        """
+        reactor = Reactor()
+        directlyProvides(reactor, IReactorFDSet)
+        return reactor
+
+    def test_epoll(self) -> None:
+        """
+        On Linux, and with a reactor that has readers, our own.
+        """
+        network = network_for(self.reactor())
+        self.assertIsInstance(network, Network)
+        network.stop()
+
+    def test_without_readers(self) -> None:
+        """
+        Without readers, Twisted's transports.
+        """
+        self.assertIsInstance(network_for(Clock()), PortableNetwork)
+
+    def test_elsewhere(self) -> None:
+        """
+        Nor where the system has no epoll, or no splice.
+        """
+        for module, name in ((select, "epoll"), (os, "splice")):
+            with self.subTest(name):
+                patch = self.patch(module, name, None)
+                delattr(module, name)
+                self.assertIsInstance(network_for(self.reactor()), PortableNetwork)
+                setattr(module, name, None)
+                patch.restore()
+
+
+class NetworkTests(SynchronousTestCase):
+    """
+    All of it, on loopback.
+    """
+
+    def setUp(self) -> None:
+        self.before = open_descriptors()
+        self.world = World()
+        self.network = self.world.network
+
+    def tearDown(self) -> None:
+        self.world.end()
+        self.assertEqual(open_descriptors() - self.before, set())
+
+    def keep(self, *sides: Any) -> Any:
+        """
+        Have them closed in the end.
+        """
+        self.world.legs += [leg for leg, _ in sides]
+        self.world.fars += [far for _, far in sides]
+        return [leg for leg, _ in sides]
+
+    def test_listen_and_connect(self) -> None:
+        """
+        What goes out comes in.
+        """
+        inside: list[Any] = []
+        outside: list[Any] = []
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            listener = self.network.listen(server, inside.append, outside.append)
+            listener.start()
+            address = Address("inet", *server.getsockname())
+            self.network.connect(address, DEFAULT, lambda leg, bits: outside.append(leg))
+            self.world.until(lambda: inside and outside)
+            listener.stop()
+        self.world.legs += inside + outside
+        self.assertEqual(inside[0].peer, outside[0].local)
+
+    def test_start_tls(self) -> None:
+        """
+        TLS goes over the socket itself; where bytes are held, or there is no socket, over memory.
+        """
+        plain, holding, memory = self.keep(self.world.plain_unix(), self.world.plain_unix(), self.world.memory())
+        holding.hold(b"\x16\x03\x01")
+        made: list[Any] = []
+
+        def make(sock: Any) -> Any:
+            made.append(sock)
+            return tls.server(sock)
+
+        kinds = [type(self.network.start_tls(leg, make)) for leg in (plain, holding, memory)]
+        self.assertEqual(kinds, [TlsLeg, BioTlsLeg, BioTlsLeg])
+        self.assertEqual(made, [plain.sock, None, None])
+
+    def test_relay(self) -> None:
+        """
+        The cheapest relay that fits is chosen.
+        """
+        plain, other, memory = self.keep(self.world.plain_unix(), self.world.plain_unix(), self.world.memory())
+        self.assertIsInstance(self.network.relay(plain, other), SpliceRelay)
+        self.assertIsInstance(self.network.relay(plain, memory), PumpRelay)
+
+    def test_stop(self) -> None:
+        """
+        A stopped network waits for nothing.
+        """
+        waiter = Waiter()
+        self.network.deadlines.set(waiter, 1)
+        self.network.stop()
+        self.assertEqual((self.world.reactor.getDelayedCalls(), self.world.reactor.readers), ([], []))
