@@ -534,6 +534,12 @@ class FakeEngine:
         self._number += 1
         return self._number
 
+    def stop(self) -> None:
+        """
+        The end.
+        """
+        self.network.stop()
+
 
 class World:
     """

@@ -1,0 +1,617 @@
+"""
+Tests for L{sniproxy.service.main}.
+"""
+
+from __future__ import annotations
+
+import gc
+import io
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import reactor as real_reactor
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.addresses import Address
+from sniproxy.errors import ConfigError, ConfigErrors
+from sniproxy.service import main
+from sniproxy.service.core import USER, Account
+from sniproxy.service.main import ProxyService, complain, say
+from sniproxy.stream.session import Session
+from tests.support.datagrams import DatagramReactor
+from tests.support.sessions import FakeEngine, FakeLeg
+
+
+class Reactor(DatagramReactor):
+    """
+    A reactor in memory that other threads may call.
+    """
+
+    def callFromThread(self, called: Callable[..., object], *arguments: Any) -> None:
+        """
+        At the next turn.
+        """
+        self.callLater(0, called, *arguments)
+
+
+class ServiceCase(SynchronousTestCase):
+    """
+    A service whose sockets are unix sockets in a folder, and whose network is in memory.
+    """
+
+    def setUp(self) -> None:
+        self.folder = tempfile.mkdtemp(prefix="sniproxy")
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.reactor = Reactor()
+        self.engine = FakeEngine(self.reactor)
+        self.patch(main, "Engine", lambda reactor, time: self.engine)
+
+    def path(self, name: str) -> str:
+        """
+        Of a file in the folder.
+        """
+        return os.path.join(self.folder, name)
+
+    def configure(self, *sockets: str, more: str = "", level: str = "info") -> None:
+        """
+        Write a configuration with a server for each of these sockets, and a log.
+        """
+        servers = "".join(
+            f"server {{ listen unix:{self.path(name)}; proxy_pass 192.0.2.1:1; access_log access.log short; }}\n"
+            for name in sockets
+        )
+        with open(self.path("edge.conf"), "w") as file:
+            file.write(
+                f"error_log edge.log {level};\n{more}\n"
+                f"stream {{ log_format short '$connection $status $pid'; {servers} }}\n"
+            )
+
+    def service(self, **settings: Any) -> ProxyService:
+        """
+        Made, and stopped in the end.
+        """
+        service = ProxyService(self.path("edge.conf"), reactor=self.reactor, **settings)
+        self.addCleanup(service.stopService)
+        return service
+
+    def started(self, *sockets: str, more: str = "", **settings: Any) -> ProxyService:
+        """
+        A service at work.
+        """
+        self.configure(*sockets, more=more)
+        service = self.service(**settings)
+        service.startService()
+        return service
+
+    def lines(self, name: str = "edge.log") -> list[str]:
+        """
+        What a log says, without times.
+        """
+        with open(self.path(name)) as file:
+            return [line.split("] ", 1)[-1].split(": ", 1)[-1].rstrip("\n") for line in file]
+
+    def said(self, text: str) -> bool:
+        """
+        Whether the error log has this in a line.
+        """
+        return any(text in line for line in self.lines())
+
+    def listeners(self) -> dict[str, Any]:
+        """
+        Those that accept, by the names of their sockets.
+        """
+        return {
+            os.path.basename(listener.sock.getsockname()): listener
+            for listener in self.engine.network.listeners
+            if listener.started
+        }
+
+    def client(self, name: str) -> FakeLeg:
+        """
+        A client comes in.
+        """
+        leg = FakeLeg(self.engine.network, Address("unix", ""), Address("unix", self.path(name)))
+        self.listeners()[name].accepted(leg)
+        self.engine.network.turn()
+        return leg
+
+    def names(self) -> list[str]:
+        """
+        The unix sockets that have names.
+        """
+        return sorted(name for name in os.listdir(self.folder) if "." not in name)
+
+
+class StartTests(ServiceCase):
+    """
+    From nothing to accepting, and back.
+    """
+
+    def test_sockets_before_start(self) -> None:
+        """
+        Sockets are open, and logs there, when the service is made; it accepts when it is started.
+        """
+        self.configure("a", "b")
+        service = self.service()
+        self.assertEqual(self.names(), ["a", "b"])
+        self.assertEqual(self.lines(), [])
+        self.assertEqual(self.listeners(), {})
+        service.startService()
+        self.assertEqual(sorted(self.listeners()), ["a", "b"])
+        self.assertTrue(service.running)
+
+    def test_start_lines(self) -> None:
+        """
+        The log tells that it starts and what it is compatible with, and first what the configuration warns of.
+        """
+        self.started("a", more="worker_processes 2;")
+        warned, version, worker = self.lines()
+        self.assertIn('"worker_processes 2" is one process', warned)
+        self.assertEqual((version, worker), ("nginx/1.31.5 (sniproxy)", f"start worker process {os.getpid()}"))
+
+    def test_pid_file(self) -> None:
+        """
+        The pid file is there when the service accepts, not before, and is gone when it has stopped.
+        """
+        self.configure("a", more="pid edge.pid;")
+        service = self.service()
+        self.assertFalse(os.path.exists(self.path("edge.pid")))
+        service.startService()
+        with open(self.path("edge.pid")) as file:
+            self.assertEqual(file.read(), f"{os.getpid()}\n")
+        service.stopService()
+        self.assertFalse(os.path.exists(self.path("edge.pid")))
+
+    def test_pid_file_trouble(self) -> None:
+        """
+        A pid file that cannot be written is told, and one that somebody took away troubles nobody.
+        """
+        service = self.started("a", more="pid nowhere/edge.pid;")
+        self.assertTrue(self.said(f'open() "{self.path("nowhere/edge.pid")}" failed (2: No such file or directory)'))
+        service.stopService()
+
+    def test_prefix_and_globals(self) -> None:
+        """
+        A prefix says where logs are, and directives may be given beside the file.
+        """
+        os.mkdir(self.path("logs"))
+        self.configure("a")
+        ProxyService(self.path("edge.conf"), self.path("logs"), "pid b.pid;", reactor=self.reactor).stopService()
+        self.assertEqual(sorted(os.listdir(self.path("logs"))), ["access.log", "edge.log"])
+
+    def test_wrong_configuration(self) -> None:
+        """
+        A configuration with faults makes no service, and no socket.
+        """
+        self.configure("a", more="bogus;")
+        error = self.assertRaises(ConfigErrors, self.service)
+        self.assertIn('unknown directive "bogus"', str(error))
+        self.assertEqual(self.names(), [])
+
+    def test_address_in_use(self) -> None:
+        """
+        Nor does one whose address somebody has: one line says which, and where it stands.
+        """
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(self.path("b"))
+            self.configure("a", "b")
+            error = self.assertRaises(ConfigErrors, self.service)
+        self.assertEqual(
+            str(error),
+            f"[emerg] bind() to unix:{self.path('b')} failed (98: Address already in use)"
+            f" in {self.path('edge.conf')}:4",
+        )
+        self.assertEqual(self.names(), ["b"])
+
+    def test_log_that_cannot_be_opened(self) -> None:
+        """
+        Nor one whose logs cannot be opened: the sockets are closed again.
+        """
+        self.configure("a", more="error_log nowhere/x.log;")
+        error = self.assertRaises(ConfigErrors, self.service)
+        self.assertIn("nowhere/x.log", str(error))
+        self.assertEqual(self.names(), [])
+
+    def test_never_started(self) -> None:
+        """
+        A service that was made and never started leaves nothing open.
+        """
+        self.configure("a")
+        before = len(os.listdir("/proc/self/fd"))
+        ProxyService(self.path("edge.conf"), reactor=self.reactor).stopService()
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(self.names(), [])
+
+    def test_reactor(self) -> None:
+        """
+        Unless told otherwise the reactor is that of the process.
+        """
+        self.configure("a")
+        service = ProxyService(self.path("edge.conf"))
+        self.assertIs(service._reactor, real_reactor)
+        service.stopService()
+
+    def test_collector(self) -> None:
+        """
+        Only where the process is ours the collector is told what stays.
+        """
+        frozen: list[str] = []
+        self.patch(gc, "freeze", lambda: frozen.append("freeze"))
+        self.started("a").stopService()
+        self.assertEqual(frozen, [])
+        self.started("a", signals=True)
+        self.assertEqual(frozen, ["freeze"])
+
+
+class UserTests(ServiceCase):
+    """
+    Whom the process becomes.
+    """
+
+    def become(self, account: Account | None) -> list[Any]:
+        """
+        @return: what the system was asked for, in order, and whether sockets and pid file were there by then.
+        """
+        calls: list[Any] = []
+        self.configure("a", more="pid edge.pid;")
+        service = self.service()
+        service._build.root.values[USER] = account
+        self.patch(os, "initgroups", lambda *what: calls.append(("initgroups", *what)))
+        self.patch(os, "setgid", lambda *what: calls.append(("setgid", *what)))
+        self.patch(os, "setuid", lambda *what: calls.append(("setuid", *what, os.path.exists(self.path("edge.pid")))))
+        service.startService()
+        return calls
+
+    def test_becomes(self) -> None:
+        """
+        Groups first and the user last, when all is open that only root may open.
+        """
+        self.assertEqual(
+            self.become(Account("proxy", 13, 14)), [("initgroups", "proxy", 14), ("setgid", 14), ("setuid", 13, True)]
+        )
+
+    def test_stays(self) -> None:
+        """
+        Without the directive, or where the process was not root, nothing changes.
+        """
+        self.assertEqual(self.become(None), [])
+
+
+class StopTests(ServiceCase):
+    """
+    TERM: the end at once.
+    """
+
+    def test_sessions_are_logged(self) -> None:
+        """
+        Sessions under way end with 200 and are logged, sockets lose their names, and the engine stops.
+        """
+        service = self.started("a")
+        client = self.client("a")
+        service.stopService()
+        self.assertTrue(client.closed)
+        self.assertEqual(self.lines("access.log"), [f"1 200 {os.getpid()}"])
+        self.assertEqual((self.names(), self.engine.network.stopped, service.running), ([], True, False))
+
+    def test_twice(self) -> None:
+        """
+        Stopping twice does no harm, and afterwards no signal means anything.
+        """
+        service = self.started("a")
+        service.stopService()
+        service.stopService()
+        before = self.lines()
+        service.reload()
+        service.quit()
+        service.reopen()
+        self.assertEqual(self.lines(), before)
+
+    def test_with_old_configurations(self) -> None:
+        """
+        Sessions of configurations that were left end too, and no timer is left.
+        """
+        service = self.started("a", more="worker_shutdown_timeout 1h;")
+        client = self.client("a")
+        service.reload()
+        service.stopService()
+        self.assertTrue(client.closed)
+        self.reactor.advance(1000)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+class ReloadTests(ServiceCase):
+    """
+    HUP.
+    """
+
+    def test_sockets(self) -> None:
+        """
+        A socket whose address stays is kept, one that is new is made, one that is gone is closed and loses its name.
+        """
+        service = self.started("a", "b")
+        kept = self.listeners()["a"].sock
+        gone = self.listeners()["b"].sock
+        self.configure("a", "c")
+        service.reload()
+        self.assertEqual(sorted(self.listeners()), ["a", "c"])
+        self.assertIs(self.listeners()["a"].sock, kept)
+        self.assertEqual((gone.fileno(), self.names()), (-1, ["a", "c"]))
+
+    def test_lines(self) -> None:
+        """
+        The log tells of the signal, of the new configuration with its warnings, and when the old one is gone.
+        """
+        service = self.started("a")
+        self.configure("a", more="worker_processes 2;")
+        service.reload()
+        asked, warned, taken, exited = self.lines()[2:]
+        self.assertEqual((asked, taken), ("signal 1 (SIGHUP) received, reconfiguring", "reconfiguring"))
+        self.assertIn("worker_processes", warned)
+        self.assertEqual(exited, f"worker process {os.getpid()} exited with code 0")
+
+    def test_sessions_go_on(self) -> None:
+        """
+        Sessions under way go on under the old configuration, whose end is told when the last of them is over.
+        """
+        service = self.started("a")
+        client = self.client("a")
+        service.reload()
+        self.assertFalse(client.closed)
+        self.assertFalse(self.said("exited with code"))
+        new = self.client("a")
+        session: Session = client.owner
+        session.finish(200)
+        self.assertTrue(self.said("exited with code 0"))
+        self.assertFalse(new.closed)
+        self.assertEqual(self.lines("access.log"), [f"1 200 {os.getpid()}"])
+
+    def test_broken_file(self) -> None:
+        """
+        A file with faults changes nothing: each is logged, sockets and sessions stay, and a good file is taken next
+        time.
+        """
+        service = self.started("a", more="pid edge.pid;")
+        client = self.client("a")
+        listener = self.listeners()["a"]
+        self.configure("b", more="bogus;\npid other.pid; more_bogus;")
+        service.reload()
+        self.assertTrue(self.said('unknown directive "bogus" in ') and self.said('unknown directive "more_bogus" in '))
+        self.assertIs(self.listeners()["a"], listener)
+        self.assertEqual((self.names(), client.closed), (["a"], False))
+        self.assertTrue(os.path.exists(self.path("edge.pid")))
+        self.client("a")
+        self.configure("b")
+        service.reload()
+        self.assertEqual(sorted(self.listeners()), ["b"])
+
+    def test_missing_file(self) -> None:
+        """
+        So does a file that is not there.
+        """
+        service = self.started("a")
+        os.unlink(self.path("edge.conf"))
+        service.reload()
+        self.assertTrue(self.said(f'open() "{self.path("edge.conf")}" failed (2: No such file or directory)'))
+        self.assertEqual(sorted(self.listeners()), ["a"])
+
+    def test_address_in_use(self) -> None:
+        """
+        So does an address that somebody has, and the logs that were opened for the new configuration are closed.
+        """
+        service = self.started("a")
+        before = len(os.listdir("/proc/self/fd"))
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(self.path("b"))
+            self.configure("a", "new", "b", more="error_log second.log;")
+            service.reload()
+        self.assertTrue(self.said(f"bind() to unix:{self.path('b')} failed (98: Address already in use)"))
+        self.assertEqual((sorted(self.listeners()), self.names()), (["a"], ["a", "b"]))
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+
+    def test_fault_of_ours(self) -> None:
+        """
+        So does a fault of ours.
+        """
+        service = self.started("a")
+
+        def raises(*settings: Any) -> Any:
+            raise ZeroDivisionError("a fault of ours")
+
+        self.patch(main, "load", raises)
+        service.reload()
+        self.assertTrue(self.said("the configuration could not be loaded: ZeroDivisionError('a fault of ours')"))
+        self.assertEqual(sorted(self.listeners()), ["a"])
+
+    def test_pid_file_moves(self) -> None:
+        """
+        A pid file of another name takes the place of the old one; one of the same name stays as it is.
+        """
+        service = self.started("a", more="pid one.pid;")
+        service.reload()
+        self.assertTrue(os.path.exists(self.path("one.pid")))
+        self.configure("a", more="pid two.pid;")
+        service.reload()
+        self.assertEqual((os.path.exists(self.path("one.pid")), os.path.exists(self.path("two.pid"))), (False, True))
+        self.configure("a")
+        service.reload()
+        self.assertFalse(os.path.exists(self.path("two.pid")))
+
+    def test_shutdown_timeout(self) -> None:
+        """
+        worker_shutdown_timeout ends the sessions of the configuration that was left.
+        """
+        service = self.started("a", more="worker_shutdown_timeout 5s;")
+        client = self.client("a")
+        service.reload()
+        self.reactor.advance(4)
+        self.assertFalse(client.closed)
+        self.reactor.advance(2)
+        self.assertTrue(client.closed)
+        self.assertTrue(self.said("exited with code 0"))
+
+    def test_no_timer_is_left(self) -> None:
+        """
+        When the last session is over before that nothing waits any more.
+        """
+        service = self.started("a", more="worker_shutdown_timeout 1h;")
+        service.reload()
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+class QuitTests(ServiceCase):
+    """
+    QUIT.
+    """
+
+    def test_idle(self) -> None:
+        """
+        Without sessions the process ends at once, having said so.
+        """
+        service = self.started("a")
+        service.quit()
+        self.assertTrue(self.reactor.hasStopped)
+        self.assertEqual((self.listeners(), self.names()), ({}, []))
+        self.assertEqual(
+            self.lines()[2:],
+            [
+                "signal 3 (SIGQUIT) received, shutting down",
+                "gracefully shutting down",
+                f"worker process {os.getpid()} exited with code 0",
+            ],
+        )
+
+    def test_last_session(self) -> None:
+        """
+        With sessions no more are accepted, sockets are closed, and the process ends after the last session, be it of an
+        older configuration.
+        """
+        service = self.started("a")
+        old = self.client("a")
+        service.reload()
+        new = self.client("a")
+        service.quit()
+        self.assertEqual((self.listeners(), self.names(), self.reactor.hasStopped), ({}, [], False))
+        new.owner.finish(200)
+        self.assertFalse(self.reactor.hasStopped)
+        old.owner.finish(200)
+        self.assertTrue(self.reactor.hasStopped)
+        service.stopService()
+        self.assertEqual(len(self.lines("access.log")), 2)
+
+    def test_no_way_back(self) -> None:
+        """
+        After QUIT neither another QUIT nor HUP changes anything.
+        """
+        service = self.started("a")
+        self.client("a")
+        service.quit()
+        before = self.lines()
+        service.quit()
+        service.reload()
+        self.assertEqual(self.lines(), before)
+
+    def test_shutdown_timeout(self) -> None:
+        """
+        worker_shutdown_timeout ends what is left, and the process with it.
+        """
+        service = self.started("a", more="worker_shutdown_timeout 5s;")
+        client = self.client("a")
+        service.quit()
+        self.reactor.advance(5.1)
+        self.assertTrue(client.closed and self.reactor.hasStopped)
+        self.assertEqual(self.lines("access.log"), [f"1 200 {os.getpid()}"])
+
+    def test_stop_while_quitting(self) -> None:
+        """
+        TERM after QUIT ends what is left.
+        """
+        service = self.started("a")
+        client = self.client("a")
+        service.quit()
+        service.stopService()
+        self.assertTrue(client.closed)
+        self.assertEqual(self.lines("access.log"), [f"1 200 {os.getpid()}"])
+
+
+class SignalTests(ServiceCase):
+    """
+    Signals and what they mean.
+    """
+
+    def test_reopen(self) -> None:
+        """
+        USR1 opens log files anew, those of older configurations too.
+        """
+        service = self.started("a")
+        client = self.client("a")
+        service.reload()
+        os.rename(self.path("edge.log"), self.path("edge.log.1"))
+        os.rename(self.path("access.log"), self.path("access.log.1"))
+        service.reopen()
+        client.owner.finish(200)
+        self.assertEqual(self.lines("edge.log.1")[-1], "reopening logs")
+        self.assertEqual(self.lines("access.log"), [f"1 200 {os.getpid()}"])
+        self.assertTrue(self.said("exited with code 0"))
+
+    def test_meanings(self) -> None:
+        """
+        HUP, QUIT and USR1 are taken when the reactor runs, and act in its thread.
+        """
+        taken: dict[int, Any] = {}
+        self.patch(signal, "signal", taken.__setitem__)
+        self.patch(gc, "freeze", lambda: None)
+        service = self.started("a", signals=True)
+        self.assertEqual(taken, {})
+        self.reactor.run()
+        self.assertEqual(set(taken), {signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1})
+        for number, word in (
+            (signal.SIGUSR1, "signal 10 (SIGUSR1)"),
+            (signal.SIGHUP, "signal 1 (SIGHUP)"),
+            (signal.SIGQUIT, "signal 3 (SIGQUIT)"),
+        ):
+            taken[number](number, None)
+            self.assertFalse(self.said(word))
+            self.reactor.advance(0)
+            self.assertTrue(self.said(word))
+        service.stopService()
+
+    def test_guests_take_no_signals(self) -> None:
+        """
+        Inside somebody else's program no signal is touched.
+        """
+        taken: dict[int, Any] = {}
+        self.patch(signal, "signal", taken.__setitem__)
+        self.started("a")
+        self.reactor.run()
+        self.assertEqual(taken, {})
+
+
+class ComplainTests(SynchronousTestCase):
+    """
+    What the operator is told before there is a log.
+    """
+
+    def test_lines(self) -> None:
+        """
+        Each error is a line on standard error.
+        """
+        stream = io.StringIO()
+        self.patch(sys, "stderr", stream)
+        complain(ConfigErrors((ConfigError("one", "a.conf", 1), ConfigError("two"))))
+        self.assertEqual(stream.getvalue(), "[emerg] one in a.conf:1\n[emerg] two\n")
+
+    def test_closed(self) -> None:
+        """
+        A standard error that is closed, or was never there, troubles nobody.
+        """
+        closed = io.StringIO()
+        closed.close()
+        for stream in (None, closed):
+            self.patch(sys, "stderr", stream)
+            say("x")
