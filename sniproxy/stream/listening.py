@@ -1,8 +1,8 @@
 """
 An address that servers listen on: which server blocks share it, and which of them a name chooses.
 
-Strategy: names are told apart by nginx's precedence (whole name, longest C{*.x}, longest C{x.*}, first regular expression), and the
-choice is made once, from the ClientHello, before any policy of a server has been applied.
+Strategy: names are told apart by nginx's precedence (whole name, longest C{*.x}, longest C{x.*}, first regular
+expression), and the choice is made once, from the ClientHello, before any policy of a server has been applied.
 """
 
 from __future__ import annotations

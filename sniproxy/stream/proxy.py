@@ -1,5 +1,6 @@
 """
-ngx_stream_proxy_module: C{proxy_pass} and how a session is passed on. The directives, and what they come to for one server.
+ngx_stream_proxy_module: C{proxy_pass} and how a session is passed on. The directives, and what they come to for one
+server.
 """
 
 from __future__ import annotations
@@ -103,8 +104,8 @@ class Proxy:
 
     name = "stream_proxy"
     directives: tuple[Directive[Any], ...] = (
-        PROXY_PASS, CONNECT_TIMEOUT, TIMEOUT, BUFFER_SIZE, DOWNSTREAM_BUFFER, UPSTREAM_BUFFER, NEXT_UPSTREAM, NEXT_TRIES,
-        NEXT_TIMEOUT, HALF_CLOSE, KEEPALIVE, RCVBUF, SNDBUF, *proxy_ssl.DIRECTIVES,
+        PROXY_PASS, CONNECT_TIMEOUT, TIMEOUT, BUFFER_SIZE, DOWNSTREAM_BUFFER, UPSTREAM_BUFFER, NEXT_UPSTREAM,
+        NEXT_TRIES, NEXT_TIMEOUT, HALF_CLOSE, KEEPALIVE, RCVBUF, SNDBUF, *proxy_ssl.DIRECTIVES,
     )  # fmt: skip
     variables = ()
 

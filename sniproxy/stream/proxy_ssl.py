@@ -44,11 +44,13 @@ NAME: Final[Directive[Template | None]] = single("proxy_ssl_name", values.templa
 SERVER_NAME: Final = single("proxy_ssl_server_name", values.flag, False)
 ALPN: Final = single("proxy_ssl_alpn", _alpn, (), MANY)
 SESSION_REUSE: Final = single("proxy_ssl_session_reuse", values.flag, True)
-CONF_COMMAND: Final[Directive[tuple[str, ...]]] = Directive("proxy_ssl_conf_command", _PLACES, (2, 2), tls13_suites, (), repeat=Repeat.LISTED)
+CONF_COMMAND: Final[Directive[tuple[str, ...]]] = Directive(
+    "proxy_ssl_conf_command", _PLACES, (2, 2), tls13_suites, (), repeat=Repeat.LISTED
+)
 
 DIRECTIVES: Final[tuple[Directive[Any], ...]] = (
-    PROXY_SSL, CERTIFICATE, CERTIFICATE_KEY, PASSWORD_FILE, PROTOCOLS, CIPHERS, TRUSTED_CERTIFICATE, CRL, VERIFY, VERIFY_DEPTH,
-    NAME, SERVER_NAME, ALPN, SESSION_REUSE, CONF_COMMAND,
+    PROXY_SSL, CERTIFICATE, CERTIFICATE_KEY, PASSWORD_FILE, PROTOCOLS, CIPHERS, TRUSTED_CERTIFICATE, CRL, VERIFY,
+    VERIFY_DEPTH, NAME, SERVER_NAME, ALPN, SESSION_REUSE, CONF_COMMAND,
 )  # fmt: skip
 
 

@@ -2,9 +2,9 @@
 One session on its way to an upstream: find it, choose a peer, connect, speak TLS, relay; or try the next.
 
 Strategy: each step is one method that either goes on to the next or leaves a wait behind. Whatever happens to one peer
-before bytes flow (refused, late, a failed handshake, a wrong certificate) comes to C{_may_go_on}, the one place that decides
-whether there is another try, as ngx_stream_proxy_next_upstream does. Nothing of the client goes to a peer before its
-certificate was judged.
+before bytes flow (refused, late, a failed handshake, a wrong certificate) ends in C{_next}, the one place that
+decides whether there is another try, as ngx_stream_proxy_next_upstream does. Nothing of the client goes to a peer
+before its certificate was judged.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 class Proxying:
     """
-    Owns the upstream's leg, the attempt to connect, the question to the resolver and the relay; C{cancel} ends whichever
-    there is.
+    Owns the upstream's leg, the attempt to connect, the question to the resolver and the relay; C{cancel} ends
+    whichever there is.
     """
 
     __slots__ = (

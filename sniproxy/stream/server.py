@@ -52,8 +52,8 @@ class Server:
 
     def take_content(self, content: Content, node: Node) -> None:
         """
-        Say what takes the sessions of this server. Of several directives that say so the last one in the block counts, as
-        in nginx.
+        Say what takes the sessions of this server. Of several directives that say so the last one in the block
+        counts, as in nginx.
 
         @param node: the directive that says so, in the server's own block.
         """

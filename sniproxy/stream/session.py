@@ -2,9 +2,9 @@
 One client's way through the phases: the spine that handlers hang on.
 
 Strategy: a session is one slotted object that is its own deadline holder, its own log context and the subject of
-variables. It walks the phases of its server by two counters, so that a handler may stop the walk, wait for anything, and
-C{resume()} it; and so that a change of server in the middle (by the name in the ClientHello) takes effect with the next
-handler.
+variables. It walks the phases of its server by two counters, so that a handler may stop the walk, wait for anything,
+and C{resume()} it; and so that a change of server in the middle (by the name in the ClientHello) takes effect with
+the next handler.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
 What the error log says of TLS and sockets that broke, and how loud: nginx's words and levels.
 
-Strategy: nginx knows by number which complaints of OpenSSL any stranger on the network can cause (ngx_ssl_connection_error), and
-logs these as it logs broken connections: C{info} for clients, C{error} for upstreams. All others are C{crit}. Operators have
-their alarms set by that.
+Strategy: nginx knows by number which complaints of OpenSSL any stranger on the network can cause
+(ngx_ssl_connection_error), and logs these as it logs broken connections: C{info} for clients, C{error} for upstreams.
+All others are C{crit}. Operators have their alarms set by that.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ HANDSHAKE: Final = "SSL_do_handshake()"
 
 _ORDINARY: Final = frozenset(
     {
-        101, 103, 129, 149, 151, 152, 155, 156, 159, 182, 183, 187, 193, 199, 213, 226, 227, 234, 235, 244, 245, 246, 252,
-        258, 267, 281, 291, 292, 335, 336, 337, 338, 345, 373, 377, 396, 404, 1000, 1010, 1020, 1021, 1022, 1030, 1040,
-        1041, 1042, 1043, 1044, 1045, 1046, 1047, 1048, 1049, 1050, 1051, 1060, 1070, 1071, 1080, 1086, 1090, 1100, 1109,
-        1110, 1111, 1112, 1113, 1114, 1115, 1120,
+        101, 103, 129, 149, 151, 152, 155, 156, 159, 182, 183, 187, 193, 199, 213, 226, 227, 234, 235, 244, 245, 246,
+        252, 258, 267, 281, 291, 292, 335, 336, 337, 338, 345, 373, 377, 396, 404, 1000, 1010, 1020, 1021, 1022, 1030,
+        1040, 1041, 1042, 1043, 1044, 1045, 1046, 1047, 1048, 1049, 1050, 1051, 1060, 1070, 1071, 1080, 1086, 1090,
+        1100, 1109, 1110, 1111, 1112, 1113, 1114, 1115, 1120,
     }
 )  # fmt: skip
 """Reasons of the SSL library (sslerr.h) that strangers can cause."""
@@ -34,7 +34,8 @@ _REASON: Final = 0x7FFFFF
 def broken(error: OSError, call: str) -> str:
     """
     @param error: what a leg raised.
-    @param call: whose failure it is: L{HANDSHAKE}, C{recv()}; C{recv()} and C{send()} are C{SSL_read()} and C{SSL_write()} where TLS broke.
+    @param call: whose failure it is: L{HANDSHAKE}, C{recv()}; C{recv()} and C{send()} are C{SSL_read()} and
+        C{SSL_write()} where TLS broke.
     @return: C{recv() failed (104: Connection reset by peer)}, C{SSL_do_handshake() failed (SSL: error:…)}, …
     """
     if isinstance(error, TlsFailure):

@@ -1,5 +1,6 @@
 """
-ngx_stream_ssl_preread_module: the server name, protocols and version of a TLS client that is passed through undecrypted.
+ngx_stream_ssl_preread_module: the server name, protocols and version of a TLS client that is passed through
+undecrypted.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ _PROTOCOLS: Final = {
 
 _SEEN: Final = "ssl_preread"
 """
-The key in C{session.notes} where something was read that is no ClientHello: the version an SSL 2 hello asks for, or None.
+The key in C{session.notes} where something was read that is no ClientHello: the version an SSL 2 hello asks for, or
+None.
 """
 _INSIDE: Final = "ssl_preread inside"
 """The key in C{session.notes} of a ClientHello that came within TLS of ours."""

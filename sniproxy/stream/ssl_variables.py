@@ -1,8 +1,9 @@
 """
 The variables of ngx_stream_ssl_module: what is known of TLS with the client.
 
-Strategy: nothing is asked of OpenSSL before somebody asks for the variable; what the client offered comes from our own reading of
-its ClientHello, and so does its name, which on a resumed session may differ from the one the session was made for.
+Strategy: nothing is asked of OpenSSL before somebody asks for the variable; what the client offered comes from our
+own reading of its ClientHello, and so does its name, which on a resumed session may differ from the one the session
+was made for.
 """
 
 from __future__ import annotations
