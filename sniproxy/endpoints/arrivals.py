@@ -21,6 +21,9 @@ from sniproxy.wire.client_hello import HelloReader, Verdict
 HELLO_LIMIT: Final = 65536
 """Bytes of a ClientHello at most."""
 
+LAST_READS: Final = 4
+"""How often at most a client that is refused is read from, so that its alert arrives."""
+
 DECODE_ERROR: Final = 50
 MISSING_EXTENSION: Final = 109
 UNRECOGNIZED_NAME: Final = 112
@@ -148,8 +151,10 @@ class Arrival:
         """
         if alert is not None and not self.gone:
             try:
-                while self.leg.receive(HELLO_LIMIT):
-                    pass  # a socket that is closed with bytes unread is reset, and the alert is lost
+                for _ in range(LAST_READS):
+                    # a socket that is closed with bytes unread is reset, and the alert is lost
+                    if not self.leg.receive(HELLO_LIMIT):
+                        break
                 self.leg.send(bytes((21, 3, 3, 0, 2, 2, alert)))
             except OSError:
                 pass  # there is nobody left to tell

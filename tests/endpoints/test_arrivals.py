@@ -9,12 +9,35 @@ from typing import Any
 from twisted.internet.error import ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.endpoints.arrivals import HELLO_LIMIT, UNRECOGNIZED_NAME, Arrivals
+from sniproxy.endpoints.arrivals import HELLO_LIMIT, LAST_READS, UNRECOGNIZED_NAME, Arrivals
 from sniproxy.net.portable import LandingFactory
 from sniproxy.wire.client_hello import ClientHello, Malformed, NotTLS, TooLarge
 from tests.endpoints.memory import Line, arrivals_factory, engine, hello
 
 ALERT = b"\x15\x03\x03\x00\x02\x02"
+
+
+class Endless:
+    """
+    Always has more.
+    """
+
+    asked = 0
+
+    def __call__(self, limit: int) -> bytes:
+        self.asked += 1
+        return bytes(limit)
+
+
+class Talker:
+    """
+    A leg whose far end never stops.
+    """
+
+    def __init__(self, leg: Any, receive: Any) -> None:
+        self.receive = receive
+        self.send = leg.send
+        self.close = leg.close
 
 
 class ArrivalsTests(SynchronousTestCase):
@@ -119,6 +142,19 @@ class ArrivalsTests(SynchronousTestCase):
         self.assertEqual(line.heard(), ALERT + b"\x70")
         self.assertTrue(line.closed)
         self.assertTrue(arrival.gone)
+
+    def test_refuse_who_talks_on(self) -> None:
+        """
+        A client that sends without end does not keep us reading.
+        """
+        line = self.line()
+        line.say(hello())
+        arrival = self.only()[0]
+        endless = Endless()
+        arrival.leg = Talker(arrival.leg, endless)
+        arrival.refuse("no", UNRECOGNIZED_NAME)
+        self.assertEqual(endless.asked, LAST_READS)
+        self.assertTrue(line.closed)
 
     def test_refuse_in_silence(self) -> None:
         """
