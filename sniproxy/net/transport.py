@@ -203,12 +203,10 @@ class LegTransport:
                 if not self._drained():
                     return
                 continue  # what it was told may have made the protocol wish for more
-            if self._streaming and not self._producer_paused:
+            if not self._producer_paused:
                 return
             self._producer_paused = False
             self._producer.resumeProducing()
-            if not self._waiting and self._producer is not None:
-                return
         self._asked = True
         self.leg.again()
 
@@ -320,9 +318,12 @@ class LegTransport:
             return
         self._pieces.append(bytes(data))
         self._waiting += len(data)
-        if self._waiting > HIGH_WATER and self._streaming and not self._producer_paused:
-            self._producer_paused = True
-            self._producer.pauseProducing()
+        if self._producer is not None and not self._producer_paused:
+            if not self._streaming:
+                self._producer_paused = True  # it has produced, and may be asked again
+            elif self._waiting > HIGH_WATER:
+                self._producer_paused = True
+                self._producer.pauseProducing()
         if self.disconnecting and self.due == NEVER:
             self._deadlines.set(self, self._close_timeout)
         self._ask()
@@ -454,7 +455,7 @@ class LegTransport:
             return
         self._producer = producer
         self._streaming = streaming
-        self._producer_paused = not streaming
+        self._producer_paused = False
         if streaming:
             if self._waiting > HIGH_WATER:
                 self._producer_paused = True
@@ -467,7 +468,6 @@ class LegTransport:
         It has produced all.
         """
         self._producer = None
-        self._streaming = False
         if self.disconnecting or self._closing_write:
             self._ask()
 
