@@ -10,6 +10,7 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from twisted.application.service import IService
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
@@ -73,7 +74,8 @@ class ExamplesTests(LoopbackCase):
 
     async def test_who(self) -> None:
         """
-        who.py tells a visitor with a certificate who it is; fetch.py visits it, and says so where the server is another.
+        who.py tells a visitor with a certificate who it is; fetch.py visits it, and says so where the server is
+        another.
         """
         self.leaf("web", "localhost")
         where = (
@@ -149,7 +151,7 @@ class ExamplesTests(LoopbackCase):
         hook.py refuses the certificates of its list and lets the others in.
         """
         with open(self.me[0], "rb") as file:
-            fingerprint = pki.x509.load_pem_x509_certificate(file.read()).fingerprint(SHA256()).hex()
+            fingerprint = x509.load_pem_x509_certificate(file.read()).fingerprint(SHA256()).hex()
         other = tuple(pki.leaf(self.authority, "other").write(self.folder, "other"))
         factory = Kept()
         policy = example("hook.py")["without"](self.guarded_policy(), {fingerprint})
@@ -162,7 +164,8 @@ class ExamplesTests(LoopbackCase):
 
     async def test_application(self) -> None:
         """
-        edge.tac runs a configuration as a service: here one that ends TLS, with a certificate of ours, before a plain port.
+        edge.tac runs a configuration as a service: here one that ends TLS, with a certificate of ours, before a
+        plain port.
         """
         plain = await self.opened(TCP4ServerEndpoint(reactor, 0, interface=HOST).listen(Kept()))
         Path(self.folder, "edge.conf").write_text(
