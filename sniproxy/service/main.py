@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from sniproxy.addresses import Address
 from sniproxy.config.build import Build
-from sniproxy.errors import ConfigErrors
+from sniproxy.errors import ConfigError, ConfigErrors
 from sniproxy.levels import EMERG, NOTICE, WARN
 from sniproxy.logs.error_log import error_log_of
 from sniproxy.logs.sinks import files_of
@@ -68,7 +68,9 @@ class ProxyService(Service):
             raise
 
     def _load(self) -> Build:
-        return load(self._file, self._prefix, self._globals)
+        build = load(self._file, self._prefix, self._globals)
+        check_pid(build)
+        return build
 
     # Starting and stopping, called by Twisted
 
@@ -83,16 +85,23 @@ class ProxyService(Service):
         for warning in self._build.warnings:
             log.write(WARN, str(warning))
         runtime.open(self._sockets)
-        self._write_pid(self._build)
-        self._drop_privileges()
         log.write(NOTICE, f"nginx/{NGINX_VERSION} (sniproxy)")
         log.write(NOTICE, f"start worker process {os.getpid()}")
         if self.signals:
+            # the reactor sets its own handlers when it begins to run
             self._reactor.callWhenRunning(self._take_signals)
             # Sessions free themselves; the collector has little to find, and need not look so often.
             gc.collect()
             gc.freeze()
             gc.set_threshold(10_000, 50, 100)
+        self._reactor.callWhenRunning(self._ready)
+
+    def _ready(self) -> None:
+        """
+        Tell those who wait for the pid file that connections and signals may come.
+        """
+        self._write_pid(self._build)
+        self._drop_privileges()
 
     def stopService(self) -> None:
         """
@@ -121,7 +130,13 @@ class ProxyService(Service):
     # Signals
 
     def _take_signals(self) -> None:
-        meanings = {signal.SIGHUP: self.reload, signal.SIGQUIT: self.quit, signal.SIGUSR1: self.reopen}
+        meanings = {
+            signal.SIGHUP: self.reload,
+            signal.SIGQUIT: self.quit,
+            signal.SIGUSR1: self.reopen,
+            signal.SIGTERM: self._reactor.stop,  # Twisted would end by the signal, and not with status 0
+            signal.SIGINT: self._reactor.stop,
+        }
 
         def heard(number: int, frame: Any) -> None:
             self._reactor.callFromThread(meanings[signal.Signals(number)])
@@ -233,9 +248,7 @@ class ProxyService(Service):
                 with open(path, "w", encoding="ascii") as file:
                     file.write(f"{os.getpid()}\n")
             except OSError as error:
-                error_log_of(build, build.root).write(
-                    EMERG, f'open() "{path}" failed ({error.errno}: {error.strerror})'
-                )
+                error_log_of(build, build.root).write(EMERG, str(_unwritable(build, error)))
 
     def _remove_pid(self, build: Build) -> None:
         path = build.root[PID]
@@ -254,6 +267,30 @@ class ProxyService(Service):
             os.initgroups(account.name, account.group)
             os.setgid(account.group)
             os.setuid(account.user)
+
+
+def check_pid(build: Build) -> None:
+    """
+    Find out early whether the pid file can be written; there must be none before the sockets are open.
+
+    @raise ConfigErrors: it cannot.
+    """
+    path = build.root[PID]
+    if path:
+        try:
+            folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
+            os.close(folder)
+            if os.path.exists(path):
+                os.close(os.open(path, os.O_WRONLY))
+        except OSError as error:
+            raise ConfigErrors((_unwritable(build, error),)) from None
+
+
+def _unwritable(build: Build, error: OSError) -> ConfigError:
+    node = build.root.where(PID)
+    assert node is not None
+    message = f'open() "{build.root[PID]}" failed ({error.errno}: {error.strerror})'
+    return ConfigError(message, node.file, node.line)
 
 
 def complain(errors: ConfigErrors) -> None:

@@ -83,7 +83,7 @@ def _option(word: str, name: str, equals: str, value: str, given: dict[str, Any]
     elif name == "so_keepalive" and equals:
         given["keepalive"] = _keepalive(value)
     else:
-        raise ConfigError(f'invalid parameter "{word}"')
+        raise ConfigError(f'the invalid "{word}" parameter')
 
 
 def _keepalive(value: str) -> tuple[int | None, ...] | bool:

@@ -25,6 +25,7 @@ from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
 from sniproxy.levels import INFO
 from sniproxy.net.legs import nothing
+from sniproxy.stream.core import LISTEN
 from sniproxy.stream.phases import INTERNAL_SERVER_ERROR, WAIT, Phase
 from sniproxy.stream.preread import Looking
 from sniproxy.stream.server import Server
@@ -128,18 +129,22 @@ CONF_COMMAND: Final[Directive[tuple[str, ...]]] = Directive(
 )
 
 
-def context_of(scope: Scope, build: Build) -> ServerContext | None:
+def context_of(scope: Scope, build: Build, where: tuple[str, int]) -> ServerContext | None:
     """
     The TLS context of one server; None where it has no certificate.
 
+    @param where: file and line of the C{listen} that wants it.
     @raise ConfigError: in nginx's words.
     """
     certificates, keys = scope[CERTIFICATE], scope[CERTIFICATE_KEY]
     if not certificates:
         return None
+    if not keys:
+        raise ConfigError('no "ssl_certificate_key" is defined for the "listen ... ssl" directive').at(*where)
     if len(keys) < len(certificates):
-        node = scope.where(CERTIFICATE)
-        raise ConfigError(f'no "ssl_certificate_key" is defined for certificate "{node.args[0] if node else ""}"')
+        raise ConfigError(
+            f'no "ssl_certificate_key" is defined for certificate "{certificates[-1]}" and the "listen ... ssl" directive'
+        ).at(*where)
     policy = ServerPolicy(
         certificates=tuple(zip(certificates, keys, strict=False)),
         passwords=scope[PASSWORD_FILE],
@@ -293,17 +298,19 @@ class Ssl:
         if not listenings:
             return
         scope = server.scope
-        node = scope.where(CERTIFICATE) or scope.node
+        said = [listen.node for listens in scope[LISTEN] for listen in listens if listen.ssl]
+        listen = said[0] if said else listenings[0].node
+        node = scope.where(CERTIFICATE) or listen
         if scope[VERIFY_CLIENT] in ("on", "optional") and not scope[CLIENT_CERTIFICATE]:
             build.error("no ssl_client_certificate for ssl_verify_client", scope.where(VERIFY_CLIENT) or node)
             return
         try:
-            server.tls = context_of(scope, build)
+            server.tls = context_of(scope, build, (listen.file, listen.line))
         except ConfigError as error:
             build.error(error, node)
             return
         if server.tls is None:
-            build.error('no "ssl_certificate" is defined for the "listen ... ssl" directive', scope.node)
+            build.error('no "ssl_certificate" is defined for the "listen ... ssl" directive', listen)
             return
         told: set[str] = build.shared.setdefault(Ssl, set())
         for warning in server.tls.warnings:

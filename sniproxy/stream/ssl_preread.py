@@ -135,7 +135,7 @@ class SslPreread:
     name = "stream_ssl_preread"
     directives = (SSL_PREREAD,)
     variables = (
-        Variable("ssl_preread_server_name", _of_hello(lambda hello: hello.server_name or "")),
+        Variable("ssl_preread_server_name", _of_hello(lambda hello: hello.sent_name or "")),
         Variable("ssl_preread_alpn_protocols", _of_hello(_alpn)),
         Variable("ssl_preread_protocol", _protocol),
     )

@@ -63,7 +63,7 @@ def _of_certificate(ask: Callable[[x509.Certificate], str]) -> Callable[[Session
 def _server_name(session: Session) -> str | None:
     if session.tls is None or session.hello is None:
         return None
-    return session.hello.server_name
+    return session.hello.sent_name
 
 
 def _verify(session: Session) -> str | None:

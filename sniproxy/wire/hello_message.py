@@ -50,6 +50,14 @@ class ClientHello:
     body: bytes = field(repr=False)
 
     @property
+    def sent_name(self) -> str | None:
+        """
+        The server name as the client wrote it: its case, and its trailing dot if it has one.
+        """
+        place = self._place(SERVER_NAME)
+        return None if place is None else self.body[place[0] + 5 : place[1]].decode("ascii")
+
+    @property
     def legacy_version(self) -> int:
         """
         0x0303 from every client of today, see L{versions}.

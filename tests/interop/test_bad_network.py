@@ -319,14 +319,16 @@ class Preread(BadNetworkTestCase):
         self.assertEqual(answer, b"")
         self.assertLess(took, 0.9)
         size = len(hello("resetting.example.com"))
+        # nginx has looked at the hello without taking it since 1.25.5, and counts it when it is taken; Debian's does not
+        taken = 0 if self.kind == NGINX else size
         self.edge.tells(
             own,
             f"[info] proxy connected to 127.0.0.1:{self.resetting.port}",
             "[error] recv() failed (104: Connection reset by peer) while proxying and reading from upstream"
-            + about(self.port, self.resetting.port, f"0/0 0/{size}"),
-            f"[info] upstream disconnected, bytes from/to client:0/0, bytes from/to upstream:0/{size}",
+            + about(self.port, self.resetting.port, f"{taken}/0 0/{size}"),
+            f"[info] upstream disconnected, bytes from/to client:{taken}/0, bytes from/to upstream:0/{size}",
         )
-        self.assert_ended("200 0/0 'resetting.example.com'")
+        self.assert_ended(f"200 {taken}/0 'resetting.example.com'")
 
     def test_upstream_unreachable(self) -> None:
         """

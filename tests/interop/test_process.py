@@ -469,7 +469,6 @@ WRONG: Final = (
         3,
         'the invalid "bogus" parameter',
     ),
-    ("server {\n    listen 127.0.0.1:@port@;\n}", 2, "no handler for server"),
     ("server {\n    proxy_pass 127.0.0.1:1;\n}", 2, 'no "listen" is defined for server'),
     ("server {\n    listen 127.0.0.1:@port@;\n    proxy_pass 127.0.0.1;\n}", 4, 'no port in upstream "127.0.0.1"'),
     (

@@ -24,7 +24,7 @@ from sniproxy.stream.server import Server
 from sniproxy.stream.session import Session
 from tests.support.legs import Engine
 
-LONG = bytes(range(256)) * 40_000
+LONG = bytes(range(256)) * 160_000
 """More than a socket takes at once."""
 
 

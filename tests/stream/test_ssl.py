@@ -481,11 +481,11 @@ class DirectiveTests(SslCase):
         """
         self.assertEqual(
             self.complaints(""),
-            ['no "ssl_certificate" is defined for the "listen ... ssl" directive in /etc/edge.conf:2'],
+            ['no "ssl_certificate" is defined for the "listen ... ssl" directive in /etc/edge.conf:3'],
         )
         self.assertEqual(
             self.complaints("ssl_certificate a.example.pem;"),
-            ['no "ssl_certificate_key" is defined for certificate "a.example.pem" in /etc/edge.conf:4'],
+            ['no "ssl_certificate_key" is defined for the "listen ... ssl" directive in /etc/edge.conf:3'],
         )
 
     def test_files_of_plain_servers(self) -> None:

@@ -255,7 +255,8 @@ class VariablesTests(PrereadCase):
         """
         for recorded in hellos.RECORDED.values():
             name, protocols = self.told(recorded.stream, NAME, ALPN)
-            self.assertEqual(name, recorded.server_name or "")
+            self.assertEqual(name.lower(), recorded.server_name or "")
+            self.assertIn(name.encode(), recorded.stream)
             self.assertEqual(protocols, b",".join(recorded.alpn).decode())
 
     def test_versions(self) -> None:

@@ -93,7 +93,7 @@ class SslVariablesTests(SynchronousTestCase):
         self.assertEqual(told["ssl_cipher"], self.far.connection.get_cipher_name())
         self.assertEqual(told["ssl_alpn_protocol"], "h2")
         self.assertEqual(told["ssl_session_reused"], ".")
-        self.assertEqual(told["ssl_server_name"], "a.example")
+        self.assertEqual(told["ssl_server_name"], "A.example")
         self.assertNotEqual(told["ssl_curve"], "")
 
     def test_no_certificate(self) -> None:
