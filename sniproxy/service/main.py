@@ -59,7 +59,7 @@ class ProxyService(Service):
         self._draining: list[Runtime] = []
         self._limits: dict[Runtime, IDelayedCall] = {}
         self._quitting = False
-        self._build = self._load()
+        self._build = self._load("")
         self._sockets: dict[Address, socket.socket] = open_sockets(self._build, {})
         try:
             files_of(self._build).open(self._reactor)
@@ -67,9 +67,13 @@ class ProxyService(Service):
             self._close_sockets()
             raise
 
-    def _load(self) -> Build:
+    def _load(self, pid: str) -> Build:
+        """
+        @param pid: the pid file there is; it may be beyond us by now, see C{user}.
+        """
         build = load(self._file, self._prefix, self._globals)
-        check_pid(build)
+        if build.root[PID] != pid:
+            check_pid(build)
         return build
 
     # Starting and stopping, called by Twisted
@@ -100,6 +104,8 @@ class ProxyService(Service):
         """
         Tell those who wait for the pid file that connections and signals may come.
         """
+        if self._runtime is None:
+            return  # stopped before the reactor ran
         self._write_pid(self._build)
         self._drop_privileges()
 
@@ -154,7 +160,7 @@ class ProxyService(Service):
         log = old.error_log
         log.write(NOTICE, "signal 1 (SIGHUP) received, reconfiguring")
         try:
-            build = self._load()
+            build = self._load(old.build.root[PID])
             files = files_of(build)
             files.open(self._reactor)
             try:

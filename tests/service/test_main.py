@@ -30,8 +30,26 @@ from tests.support.sessions import FakeEngine, FakeLeg
 
 class Reactor(DatagramReactor):
     """
-    A reactor in memory that other threads may call.
+    A reactor in memory that other threads may call, and that goes on running.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hooks: list[Callable[[], object]] = []
+
+    def callWhenRunning(self, callable: Callable[..., object], *args: Any, **kw: Any) -> None:  # noqa: A002
+        """
+        When the test calls C{begin}.
+        """
+        self.hooks.append(lambda: callable(*args, **kw))
+
+    def begin(self) -> None:
+        """
+        The reactor runs.
+        """
+        hooks, self.hooks = self.hooks, []
+        for hook in hooks:
+            hook()
 
     def callFromThread(self, called: Callable[..., object], *arguments: Any) -> None:
         """
@@ -51,6 +69,9 @@ class ServiceCase(SynchronousTestCase):
         self.reactor = Reactor()
         self.engine = FakeEngine(self.reactor)
         self.patch(main, "Engine", lambda reactor, time: self.engine)
+        self.collector: list[str] = []
+        for name in ("collect", "freeze", "set_threshold"):
+            self.patch(gc, name, lambda *what, name=name: self.collector.append(name))
 
     def path(self, name: str) -> str:
         """
@@ -87,6 +108,7 @@ class ServiceCase(SynchronousTestCase):
         self.configure(*sockets, more=more)
         service = self.service(**settings)
         service.startService()
+        self.reactor.begin()
         return service
 
     def lines(self, name: str = "edge.log") -> list[str]:
@@ -157,12 +179,14 @@ class StartTests(ServiceCase):
 
     def test_pid_file(self) -> None:
         """
-        The pid file is there when the service accepts, not before, and is gone when it has stopped.
+        The pid file is there when the service accepts and the reactor runs, not before, and is gone when it has
+        stopped.
         """
         self.configure("a", more="pid edge.pid;")
         service = self.service()
-        self.assertFalse(os.path.exists(self.path("edge.pid")))
         service.startService()
+        self.assertFalse(os.path.exists(self.path("edge.pid")))
+        self.reactor.begin()
         with open(self.path("edge.pid")) as file:
             self.assertEqual(file.read(), f"{os.getpid()}\n")
         service.stopService()
@@ -170,11 +194,34 @@ class StartTests(ServiceCase):
 
     def test_pid_file_trouble(self) -> None:
         """
-        A pid file that cannot be written is told, and one that somebody took away troubles nobody.
+        A pid file that cannot be written is an error of its line before anything is opened; one that cannot be written
+        all the same is told, and one that somebody took away troubles nobody.
         """
-        service = self.started("a", more="pid nowhere/edge.pid;")
-        self.assertTrue(self.said(f'open() "{self.path("nowhere/edge.pid")}" failed (2: No such file or directory)'))
+        for file, why in (("nowhere/edge.pid", "2: No such file or directory"), ("run.d", "21: Is a directory")):
+            os.makedirs(self.path("run.d"), exist_ok=True)
+            self.configure("a", more=f"pid {file};")
+            error = self.assertRaises(ConfigErrors, self.service)
+            place = self.path("edge.conf")
+            self.assertEqual(str(error), f'[emerg] open() "{self.path(file)}" failed ({why}) in {place}:2')
+            self.assertEqual(self.names(), [])
+        self.configure("a", more="pid run.d/edge.pid;")
+        service = self.service()
+        service.startService()
+        shutil.rmtree(self.path("run.d"))
+        self.reactor.begin()
+        self.assertTrue(self.said(f'open() "{self.path("run.d/edge.pid")}" failed (2: No such file or directory)'))
         service.stopService()
+
+    def test_stopped_before_the_reactor_runs(self) -> None:
+        """
+        A service that is stopped before the reactor runs writes no pid file.
+        """
+        self.configure("a", more="pid edge.pid;")
+        service = self.service()
+        service.startService()
+        service.stopService()
+        self.reactor.begin()
+        self.assertFalse(os.path.exists(self.path("edge.pid")))
 
     def test_prefix_and_globals(self) -> None:
         """
@@ -241,12 +288,11 @@ class StartTests(ServiceCase):
         """
         Only where the process is ours the collector is told what stays.
         """
-        frozen: list[str] = []
-        self.patch(gc, "freeze", lambda: frozen.append("freeze"))
+        self.patch(signal, "signal", lambda number, heard: None)
         self.started("a").stopService()
-        self.assertEqual(frozen, [])
+        self.assertEqual(self.collector, [])
         self.started("a", signals=True)
-        self.assertEqual(frozen, ["freeze"])
+        self.assertEqual(self.collector, ["collect", "freeze", "set_threshold"])
 
 
 class UserTests(ServiceCase):
@@ -266,6 +312,7 @@ class UserTests(ServiceCase):
         self.patch(os, "setgid", lambda *what: calls.append(("setgid", *what)))
         self.patch(os, "setuid", lambda *what: calls.append(("setuid", *what, os.path.exists(self.path("edge.pid")))))
         service.startService()
+        self.reactor.begin()
         return calls
 
     def test_becomes(self) -> None:
@@ -442,6 +489,19 @@ class ReloadTests(ServiceCase):
         service.reload()
         self.assertFalse(os.path.exists(self.path("two.pid")))
 
+    def test_pid_file_of_somebody_else(self) -> None:
+        """
+        A pid file that stays is not asked for again: the process may be nobody special by now.
+        """
+        service = self.started("a", more="pid edge.pid;")
+        os.unlink(self.path("edge.pid"))
+        os.mkdir(self.path("edge.pid"))
+        service.reload()
+        self.assertTrue(self.said("exited with code 0"))
+        self.configure("a", more="pid nowhere/edge.pid;")
+        service.reload()
+        self.assertIn("nowhere/edge.pid", self.lines()[-1])
+
     def test_shutdown_timeout(self) -> None:
         """
         worker_shutdown_timeout ends the sessions of the configuration that was left.
@@ -565,11 +625,8 @@ class SignalTests(ServiceCase):
         """
         taken: dict[int, Any] = {}
         self.patch(signal, "signal", taken.__setitem__)
-        self.patch(gc, "freeze", lambda: None)
         service = self.started("a", signals=True)
-        self.assertEqual(taken, {})
-        self.reactor.run()
-        self.assertEqual(set(taken), {signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1})
+        self.assertEqual(set(taken), {signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGTERM, signal.SIGINT})
         for number, word in (
             (signal.SIGUSR1, "signal 10 (SIGUSR1)"),
             (signal.SIGHUP, "signal 1 (SIGHUP)"),
@@ -581,6 +638,19 @@ class SignalTests(ServiceCase):
             self.assertTrue(self.said(word))
         service.stopService()
 
+    def test_the_end(self) -> None:
+        """
+        TERM and INT stop the reactor, so that the process ends with status 0.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.setUp()
+            taken: dict[int, Any] = {}
+            self.patch(signal, "signal", taken.__setitem__)
+            self.started("a", signals=True)
+            taken[number](number, None)
+            self.reactor.advance(0)
+            self.assertTrue(self.reactor.hasStopped)
+
     def test_guests_take_no_signals(self) -> None:
         """
         Inside somebody else's program no signal is touched.
@@ -588,7 +658,6 @@ class SignalTests(ServiceCase):
         taken: dict[int, Any] = {}
         self.patch(signal, "signal", taken.__setitem__)
         self.started("a")
-        self.reactor.run()
         self.assertEqual(taken, {})
 
 
