@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 Family = Literal["inet", "inet6", "unix"]
 
-PORTS: Final = range(0, 65536)
+PORTS: Final = range(65536)
 
 
 @dataclass(frozen=True, slots=True)

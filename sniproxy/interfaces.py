@@ -121,8 +121,8 @@ class ILeg(Interface):
 
     def linger(flush: Callable[[], bool]) -> None:
         """
-        Close as soon as C{flush} answers that all has been sent, or raises OSError, or some seconds have passed; it is called
-        when it may go on. For legs over legs that have last words.
+        Close as soon as C{flush} answers that all has been sent, or raises OSError, or some seconds have passed; it is
+        called when it may go on. For legs over legs that have last words.
         """
 
     def again() -> None:
@@ -146,8 +146,8 @@ class ILeg(Interface):
 
     def cramped(seen: int) -> bool:
         """
-        Whether the kernel may not keep much more than the C{seen} bytes that were peeked at, so that waiting for more would
-        be waiting for ever.
+        Whether the kernel may not keep much more than the C{seen} bytes that were peeked at, so that waiting for more
+        would be waiting for ever.
         """
 
     def take_held() -> bytes:

@@ -17,6 +17,7 @@ import time
 from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from sniproxy.addresses import Address
@@ -59,6 +60,7 @@ class ProxyService(Service):
         self._draining: list[Runtime] = []
         self._limits: dict[Runtime, IDelayedCall] = {}
         self._quitting = False
+        self._gone: Deferred[None] = Deferred()
         self._build = self._load("")
         self._sockets: dict[Address, socket.socket] = open_sockets(self._build, {})
         try:
@@ -201,7 +203,9 @@ class ProxyService(Service):
         if current is not None:
             current.error_log.write(NOTICE, f"worker process {os.getpid()} exited with code 0")
         if self._quitting and not self._draining:
-            self._reactor.stop()
+            self._gone.callback(None)
+            if self.signals:
+                self._reactor.stop()
 
     def _limit(self, runtime: Runtime) -> None:
         """
@@ -216,13 +220,15 @@ class ProxyService(Service):
         if call is not None and call.active():
             call.cancel()
 
-    def quit(self) -> None:
+    def quit(self) -> Deferred[None]:
         """
-        QUIT: accept no more, end when the last session has ended.
+        QUIT: accept no more. Under C{signals} the reactor stops when the last session has ended.
+
+        @return: fires when the last session has ended; the service is still to be stopped.
         """
         runtime = self._runtime
         if runtime is None or self._quitting:
-            return
+            return self._gone
         self._quitting = True
         runtime.error_log.write(NOTICE, "signal 3 (SIGQUIT) received, shutting down")
         runtime.error_log.write(NOTICE, "gracefully shutting down")
@@ -233,6 +239,7 @@ class ProxyService(Service):
         runtime.pause()
         self._close_sockets()
         runtime.stop()
+        return self._gone
 
     def reopen(self) -> None:
         """

@@ -143,7 +143,8 @@ def context_of(scope: Scope, build: Build, where: tuple[str, int]) -> ServerCont
         raise ConfigError('no "ssl_certificate_key" is defined for the "listen ... ssl" directive').at(*where)
     if len(keys) < len(certificates):
         raise ConfigError(
-            f'no "ssl_certificate_key" is defined for certificate "{certificates[-1]}" and the "listen ... ssl" directive'
+            f'no "ssl_certificate_key" is defined for certificate "{certificates[-1]}"'
+            ' and the "listen ... ssl" directive'
         ).at(*where)
     policy = ServerPolicy(
         certificates=tuple(zip(certificates, keys, strict=False)),

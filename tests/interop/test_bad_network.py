@@ -319,7 +319,7 @@ class Preread(BadNetworkTestCase):
         self.assertEqual(answer, b"")
         self.assertLess(took, 0.9)
         size = len(hello("resetting.example.com"))
-        # nginx has looked at the hello without taking it since 1.25.5, and counts it when it is taken; Debian's does not
+        # nginx looks at the hello without taking it since 1.25.5, and counts it when it is taken; Debian's does not
         taken = 0 if self.kind == NGINX else size
         self.edge.tells(
             own,

@@ -161,7 +161,7 @@ class Values(ProxyTestCase):
                 own = connection.getsockname()
                 connection.sendall(flight)
                 self.assertEqual(read_exactly(connection, len(flight)), flight)
-            # as nginx since 1.25.5, which looks at the hello without taking it; Debian's does not count what it looked at
+            # as nginx since 1.25.5, which looks at the hello without taking it; Debian's does not count what it saw
             wanted = self.common(own, self.preread, 0 if self.kind == NGINX else len(flight), len(flight))
             wanted["ssl_preread_server_name"] = "A.Example.com"
             wanted["ssl_preread_alpn_protocols"] = "h2,http/1.1"

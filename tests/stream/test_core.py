@@ -162,8 +162,8 @@ class ListenTests(CoreCase):
         A parameter that is none, or has a wrong value, is refused in nginx's words.
         """
         for word, complaint in (
-            ("bogus", 'the invalid \"bogus\" parameter'),
-            ("backlog", 'the invalid \"backlog\" parameter'),
+            ("bogus", 'the invalid "bogus" parameter'),
+            ("backlog", 'the invalid "backlog" parameter'),
             ("backlog=0", 'invalid backlog "0"'),
             ("backlog=x", 'invalid backlog "x"'),
             ("fastopen=-1", 'invalid fastopen "-1"'),
@@ -171,7 +171,7 @@ class ListenTests(CoreCase):
             ("rcvbuf=x", 'invalid rcvbuf "x"'),
             ("sndbuf=", 'invalid sndbuf ""'),
             ("ipv6only=of", 'invalid ipv6only flags "of"'),
-            ("ipv6only=x", 'the invalid \"ipv6only=x\" parameter'),
+            ("ipv6only=x", 'the invalid "ipv6only=x" parameter'),
             ("so_keepalive=x", 'invalid so_keepalive value: "x"'),
             ("so_keepalive=::", 'invalid so_keepalive value: "::"'),
             ("so_keepalive=1:2", 'invalid so_keepalive value: "1:2"'),
