@@ -64,7 +64,18 @@ class _Tls:
 
     plain = False
 
-    __slots__ = ("_broken", "_due", "_end", "_finished", "connection", "established", "first_read", "held", "raw")
+    __slots__ = (
+        "_broken",
+        "_due",
+        "_end",
+        "_finished",
+        "_owed",
+        "connection",
+        "established",
+        "first_read",
+        "held",
+        "raw",
+    )
 
     def __init__(self, raw: Any, connection: Any) -> None:
         self.raw = raw
@@ -74,6 +85,7 @@ class _Tls:
         self._broken = False
         self._finished = False
         self._due = False
+        self._owed = 0
         self._end = False
         self.held = b""
 
@@ -269,18 +281,21 @@ class TlsLeg(_Tls):
         """
         try:
             taken: int = self.connection.send(data)
-            return taken
         except (SSL.WantReadError, SSL.WantWriteError):
+            self._owed = 1
             return 0
         except SSL.Error as error:
             self._broken = True
             raise _failure(error) from None
+        self._owed = 0
+        return taken
 
     def finish(self) -> None:
         """
-        Send close_notify (RFC 8446 §6.1); the far end may go on.
+        Send close_notify (RFC 8446 §6.1); the far end may go on. Not if there was more to send: nobody shall take what has
+        arrived for all.
         """
-        if self.established and not self._broken and not self._finished:
+        if self.established and not (self._broken or self._finished or self._owed):
             self._finished = True
             self._farewell()
 
@@ -325,7 +340,7 @@ class BioTlsLeg(_Tls):
     close.
     """
 
-    __slots__ = ("_outgoing", "_owed")
+    __slots__ = ("_outgoing",)
 
     def __init__(self, raw: AnyLeg, connection: SSL.Connection) -> None:
         """
@@ -333,7 +348,6 @@ class BioTlsLeg(_Tls):
         """
         super().__init__(raw, connection)
         self._outgoing = b""
-        self._owed = 0
 
     def _flush(self) -> bool:
         """
@@ -444,7 +458,7 @@ class BioTlsLeg(_Tls):
         """
         @see: L{TlsLeg.finish}
         """
-        if self.established and not self._broken and not self._finished:
+        if self.established and not (self._broken or self._finished or self._owed):
             self._finished = True
             try:
                 self.connection.shutdown()
@@ -457,7 +471,7 @@ class BioTlsLeg(_Tls):
         @see: L{ILeg.close}
         """
         self.finish()
-        if self._outgoing and not self._broken:
+        if self._outgoing and not (self._broken or self._owed):
             self.raw.linger(self._flush)
         else:
             self.raw.close()

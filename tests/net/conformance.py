@@ -92,6 +92,8 @@ class SocketFar:
 class TlsFar:
     """
     TLS over a far end, by memory.
+
+    @ivar notified: the end that was read came with close_notify.
     """
 
     def __init__(self, raw: Any, connection: SSL.Connection) -> None:
@@ -99,6 +101,7 @@ class TlsFar:
         self._connection = connection
         self._out = b""
         self._ended = False
+        self.notified = False
 
     def _flush(self) -> bool:
         """
@@ -157,6 +160,7 @@ class TlsFar:
                 if not last:
                     self._feed(limit)
             except SSL.ZeroReturnError:
+                self.notified = not self._ended
                 return b""
         return None
 

@@ -1,0 +1,525 @@
+"""
+Tests of sniproxy/net/tls_leg.py: legs that speak TLS.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from sniproxy.interfaces import ILeg
+from sniproxy.net.legs import LINGER
+from sniproxy.net.tls_leg import BioTlsLeg, TlsFailure, TlsLeg
+from tests.net.conformance import TlsFar, World, noise
+from tests.support import tls
+from tests.support.legs import Waiter, open_descriptors
+
+
+class Tests:
+    """
+    What both kinds owe.
+    """
+
+    bio = False
+
+    def setUp(self) -> None:
+        """
+        A leg over a unix socket, and its far end, which speaks TLS too.
+        """
+        self.before = open_descriptors()
+        self.world = World()
+        self.leg: Any
+        self.far: Any
+
+    def tearDown(self: Any) -> None:
+        """
+        Nothing stays open.
+        """
+        self.world.end()
+        self.assertEqual(open_descriptors() - self.before, set())
+
+    def fresh(self: Any, server: Any = None, tcp: bool = False) -> Any:
+        """
+        A leg whose handshake has not begun, and the socket at its far end.
+        """
+        raw, end = self.world.plain_tcp() if tcp else self.world.plain_unix()
+        if self.bio:
+            leg: Any = BioTlsLeg(raw, server or tls.server())
+        else:
+            leg = TlsLeg(raw, server or tls.server(raw.sock))
+        self.world.legs.append(leg)
+        self.world.fars.append(end)
+        self.leg = leg
+        return leg, end
+
+    def shaken(self: Any, tcp: bool = False, version: int | None = None) -> Any:
+        """
+        One whose handshake is done.
+        """
+        raw, end = self.world.plain_tcp() if tcp else self.world.plain_unix()
+        connection = tls.server(None if self.bio else raw.sock, version)
+        leg: Any = (BioTlsLeg if self.bio else TlsLeg)(raw, connection)
+        far = TlsFar(end, tls.client())
+        self.world.legs.append(leg)
+        self.world.fars.append(far)
+        leg.watch()
+        self.world.until(lambda: bool(far.shake()) + leg.handshake() == 2)
+        self.leg, self.far = leg, far
+        return leg, far
+
+    def received(self: Any, length: int) -> bytes:
+        """
+        What the leg receives.
+        """
+        got = bytearray()
+
+        def step() -> bool:
+            got.extend(self.leg.receive(length - len(got)) or b"")
+            return len(got) == length
+
+        self.world.until(step)
+        return bytes(got)
+
+    def reads(self: Any) -> bytes:
+        """
+        What the far end gets until the end.
+        """
+        got = bytearray()
+
+        def step() -> bool:
+            piece: bytes | None = self.far.read(65536)
+            got.extend(piece or b"")
+            return piece == b""
+
+        self.world.until(step)
+        return bytes(got)
+
+    def block(self: Any) -> int:
+        """
+        Send until nothing is taken any more.
+        """
+        data = noise(16384)
+        total = taken = 0
+        while taken or not total:
+            taken = self.leg.send(data)
+            total += taken
+        return total
+
+    def test_interface(self: Any) -> None:
+        """
+        It is a leg, whose descriptor carries other bytes than its own; what it does not know, the leg below does.
+        """
+        leg, _ = self.shaken()
+        self.assertTrue(verifyObject(ILeg, leg))
+        self.assertFalse(leg.plain)
+        self.assertIsNone(leg.descriptor())
+        self.assertIs(leg.socket(), leg.raw.sock)
+        self.assertEqual((leg.peer, leg.local), (leg.raw.peer, leg.raw.local))
+        self.assertFalse(leg.watch())
+        self.assertFalse(leg.cramped(1))
+        owner = Waiter()
+        edges: list[int] = []
+        leg.owner, leg.handler = owner, edges.append
+        self.assertIs(leg.owner, owner)
+        self.assertEqual(leg.handler, edges.append)
+        self.world.turn()
+        edges.clear()
+        leg.again()
+        self.world.turn()
+        self.assertEqual(len(edges), 1)
+
+    def test_bytes(self: Any) -> None:
+        """
+        Bytes go both ways.
+        """
+        leg, far = self.shaken()
+        self.assertIsNone(leg.receive(10))
+        far.write(b"hello")
+        self.assertEqual(self.received(5), b"hello")
+        self.assertEqual(leg.send(memoryview(b"you too")), 7)
+        leg.close()
+        self.assertEqual(self.reads(), b"you too")
+
+    def test_held(self: Any) -> None:
+        """
+        What is held comes first; peeking holds, and so does filling, to a limit.
+        """
+        leg, far = self.shaken()
+        self.assertIsNone(leg.peek(3))
+        leg.hold(b"first ")
+        far.write(b"second third")
+        self.assertEqual(leg.peek(3), b"fir")
+        self.assertEqual(leg.take_held(), b"first ")
+        self.world.until(lambda: leg.peek(6) == b"second")
+        self.assertTrue(leg.fill(9))
+        self.assertEqual(leg.held, b"second th")
+        self.assertTrue(leg.fill(100))
+        self.assertEqual(leg.receive(100), b"second third")
+        far.finish()
+        self.world.until(lambda: not leg.fill(100))
+        self.assertEqual(leg.peek(1), b"")
+
+    def test_first_read(self: Any) -> None:
+        """
+        Whoever waits for the first bytes is told once.
+        """
+        leg, far = self.shaken()
+        told: list[int] = []
+        leg.first_read = lambda: told.append(1)
+        self.assertIsNone(leg.receive(1))
+        self.assertEqual(told, [])
+        far.write(b"abc")
+        self.received(2)
+        self.received(1)
+        self.assertEqual(told, [1])
+
+    def test_half_close(self: Any) -> None:
+        """
+        After our close_notify we still receive; after theirs we still send.
+        """
+        leg, far = self.shaken()
+        leg.send(b"question")
+        leg.finish()
+        leg.finish()
+        self.assertEqual(self.reads(), b"question")
+        far.write(b"answer")
+        self.assertEqual(self.received(6), b"answer")
+        leg, far = self.shaken()
+        far.write(b"question")
+        far.finish()
+        self.assertEqual(self.received(8), b"question")
+        self.world.until(lambda: leg.receive(10) == b"")
+        self.assertEqual(leg.receive(10), b"")
+        self.assertEqual(leg.send(b"answer"), 6)
+        leg.close()
+        self.assertEqual(self.reads(), b"answer")
+
+    def test_end_without_notice(self: Any) -> None:
+        """
+        An end without close_notify is an end.
+        """
+        leg, far = self.shaken()
+        far.write(b"abc")
+        far.turn()
+        far._raw.finish()
+        self.assertEqual(self.received(3), b"abc")
+        self.world.until(lambda: leg.receive(10) == b"")
+
+    def test_end_in_handshake(self: Any) -> None:
+        """
+        A far end that leaves during the handshake is no TLS failure, and nginx has words for it.
+        """
+        leg, end = self.fresh()
+        self.assertFalse(leg.handshake())
+        end.close()
+        error = self.assertRaises(ConnectionResetError, leg.handshake)
+        self.assertEqual((error.errno, str(error)), (0, "[Errno 0] peer closed connection in SSL handshake"))
+        leg.finish()
+
+    def test_reset_in_handshake(self: Any) -> None:
+        """
+        One that breaks the connection is.
+        """
+        leg, end = self.fresh(tcp=True)
+        self.assertFalse(leg.handshake())
+        end.reset()
+        error = self.assertRaises(OSError, leg.handshake)
+        self.assertNotIsInstance(error, TlsFailure)
+        self.assertEqual(error.errno, 104)
+
+    def test_not_tls(self: Any) -> None:
+        """
+        What is not TLS fails with OpenSSL's reasons, and the far end gets an alert.
+        """
+        leg, end = self.fresh()
+        end.write(b"\x16\x03\x01\x00\x05hello")
+        error = self.assertRaises(TlsFailure, leg.handshake)
+        self.assertEqual(error.reasons[0][0], "SSL routines")
+        self.assertEqual(str(error), error.reasons[0][2])
+        self.assertEqual(end.read(100)[:1], b"\x15")
+        leg.close()
+        self.assertEqual(end.read(100), b"")
+
+    def test_bad_record(self: Any) -> None:
+        """
+        A record that was tampered with breaks the connection: nothing is received, and nothing is sent after the alert.
+        """
+        leg, far = self.shaken()
+        far._raw.write(b"\x17\x03\x03\x00\x20" + bytes(32))
+        self.assertRaises(TlsFailure, leg.receive, 100)
+        self.assertRaises(OSError, leg.send, b"more")
+        leg.finish()
+        leg.close()
+
+    def test_broken(self: Any) -> None:
+        """
+        A connection that breaks is no TLS failure, whether it is noticed by receiving or by sending.
+        """
+        for call in (lambda leg: leg.receive(100), lambda leg: [leg.send(b"x" * 1000) for _ in range(3)]):
+            leg, far = self.shaken(tcp=True)
+            far.reset()
+            error = self.assertRaises(OSError, call, leg)
+            self.assertNotIsInstance(error, TlsFailure)
+            self.assertIn(error.errno, (32, 104))
+            leg.finish()
+            leg.close()
+
+    def test_pressure(self: Any) -> None:
+        """
+        When nothing is taken any more, 0 is answered, and the same bytes come again.
+        """
+        leg, far = self.shaken()
+        data = noise(1_000_000)
+        sent = 0
+        got = bytearray()
+
+        def step() -> bool:
+            nonlocal sent
+            while sent < len(data) and (taken := leg.send(memoryview(data)[sent : sent + 40_000])):
+                sent += taken
+            got.extend(far.read(30_000) or b"")
+            return len(got) == len(data)
+
+        self.world.until(step)
+        self.assertTrue(bytes(got) == data)
+
+    def test_close(self: Any) -> None:
+        """
+        A close says so, and what was sent is delivered.
+        """
+        leg, _ = self.shaken()
+        leg.send(b"last words")
+        leg.close()
+        self.assertEqual(self.reads(), b"last words")
+
+    def fill(self: Any) -> int:
+        """
+        Send until there is no room, but owe nothing.
+        """
+        total: int = self.block()
+        data = noise(16384)
+        read = 0
+        while (taken := self.leg.send(data)) < len(data):
+            total += taken
+            read += len(self.far.read(1024) or b"")
+        return int(total + taken - read)
+
+    def drained(self: Any, then: Any = None) -> int:
+        """
+        How much the far end gets until the end.
+        """
+        got = 0
+
+        def step() -> bool:
+            nonlocal got
+            piece: bytes | None = self.far.read(65536)
+            got += len(piece or b"")
+            if then is not None:
+                then()
+            return piece == b""
+
+        self.world.until(step)
+        return got
+
+    def test_close_without_room(self: Any) -> None:
+        """
+        A close_notify that finds no room goes out when there is some: else the far end would take it for an attack.
+        """
+        leg, far = self.shaken()
+        total = self.fill()
+        leg.owner = Waiter()
+        leg.close()
+        self.assertGreaterEqual(leg.raw.number, 0)
+        self.assertEqual(self.drained(), total)
+        self.world.turn()
+        self.assertEqual(leg.raw.number, -1)
+        self.assertTrue(far.notified)
+        self.assertEqual(self.world.reactor.getDelayedCalls(), [])
+
+    def test_close_to_nobody(self: Any) -> None:
+        """
+        But not for ever.
+        """
+        leg, _ = self.shaken()
+        self.fill()
+        leg.close()
+        self.world.turn()
+        self.assertGreaterEqual(leg.raw.number, 0)
+        self.world.reactor.advance(LINGER + 0.1)
+        self.assertEqual(leg.raw.number, -1)
+
+    def test_close_too_early(self: Any) -> None:
+        """
+        A leg that is closed before everything was taken says no such thing: the far end shall notice that something
+        is missing.
+        """
+        leg, far = self.shaken()
+        self.block()
+        leg.close()
+        self.assertEqual(leg.raw.number, -1)
+        self.drained()
+        self.assertFalse(far.notified)
+
+    def test_finish_without_room(self: Any) -> None:
+        """
+        One that ends our half only goes out with the next event.
+        """
+        leg, far = self.shaken()
+        total = self.fill()
+        leg.finish()
+        self.assertEqual(self.drained(lambda: leg.receive(100)), total)
+        self.assertTrue(far.notified)
+        far.write(b"and yet")
+        self.assertEqual(self.received(7), b"and yet")
+
+    def test_abort(self: Any) -> None:
+        """
+        An abort says nothing, not even later.
+        """
+        leg, far = self.shaken(tcp=True)
+        leg.abort()
+        leg.close()
+        leg.finish()
+        far._raw.sock.setblocking(True)
+
+        def read() -> None:
+            while far._raw.sock.recv(65536):
+                pass
+
+        self.assertRaises(ConnectionResetError, read)
+
+    def test_unfinished_handshake(self: Any) -> None:
+        """
+        A leg that is closed before its handshake is done just closes.
+        """
+        leg, end = self.fresh()
+        leg.handshake()
+        leg.close()
+        self.assertEqual(end.read(100), b"")
+
+
+class TlsLegTests(Tests, SynchronousTestCase):
+    """
+    Over a socket of its own.
+    """
+
+    def test_never_blocks(self) -> None:
+        """
+        The socket does not block before OpenSSL touches it.
+        """
+        raw, _ = self.world.plain_unix()
+        self.world.legs.append(raw)
+        raw.sock.setblocking(True)
+        TlsLeg(raw, tls.server(raw.sock))
+        self.assertFalse(raw.sock.getblocking())
+
+    def test_short_numbers(self) -> None:
+        """
+        A closed leg never says anything again: its number may be somebody else's.
+        """
+        leg, _ = self.shaken()
+        number = leg.raw.number
+        leg.abort()
+        near, far = socket.socketpair()
+        if far.fileno() == number:
+            near, far = far, near
+        self.assertEqual(near.fileno(), number)
+        far.setblocking(False)
+        leg.finish()
+        leg.close()
+        self.assertRaises(BlockingIOError, far.recv, 10)
+        near.close()
+        far.close()
+
+
+class BioTlsLegTests(Tests, SynchronousTestCase):
+    """
+    By memory BIOs.
+    """
+
+    bio = True
+
+    def test_held_below(self) -> None:
+        """
+        Bytes that were taken early, and put back, are TLS's.
+        """
+        raw, end = self.world.plain_unix()
+        far = TlsFar(end, tls.client())
+        self.world.legs.append(raw)
+        self.world.fars.append(end)
+        far.shake()
+        raw.fill(100)
+        self.assertEqual(len(raw.held), 100)
+        leg = BioTlsLeg(raw, tls.server())
+        self.world.until(lambda: bool(far.shake()) + leg.handshake() == 2)
+
+    def test_counts(self) -> None:
+        """
+        A record that the leg below did not take is not counted before it does.
+        """
+        leg, far = self.shaken()
+        total = self.block()
+        self.assertGreater(leg._owed, 0)
+        self.assertEqual(leg.send(b"the same again"), 0)
+        got = 0
+
+        def step() -> bool:
+            nonlocal got
+            got += len(far.read(65536) or b"")
+            return bool(leg._flush()) and got == total + leg._owed
+
+        self.world.until(step)
+        owed = leg._owed
+        self.assertEqual(leg.send(b"x" * owed), owed)
+        self.assertEqual(leg._owed, 0)
+
+    def test_over_itself(self) -> None:
+        """
+        It goes over any leg, one of its own kind, too.
+        """
+        outer, far = self.shaken()
+        inner = BioTlsLeg(outer, tls.server())
+        inside = TlsFar(far, tls.client())
+        self.world.until(lambda: bool(inside.shake()) + inner.handshake() == 2)
+        inside.write(b"deep")
+        self.world.until(lambda: inner.peek(4) == b"deep")
+
+    def test_alert_to_nobody(self) -> None:
+        """
+        A failure is told as such, though its alert finds nobody.
+        """
+        leg, end = self.fresh()
+        end.write(b"\x16\x03\x01\x00\x05hello")
+        end.close()
+        self.assertRaises(TlsFailure, leg.handshake)
+
+    def test_finish_to_nobody(self) -> None:
+        """
+        An end that nobody hears is no error.
+        """
+        leg, far = self.shaken()
+        far.close()
+        leg.finish()
+        leg.finish()
+
+    def test_without_option(self) -> None:
+        """
+        Where OpenSSL takes an end without close_notify for an error, it is an end all the same.
+        """
+        context = SSL.Context(SSL.TLS_METHOD)
+        raw, end = self.world.plain_unix()
+        connection = SSL.Connection(context, None)
+        connection.set_connect_state()
+        leg = self.leg = BioTlsLeg(raw, connection)
+        server = SSL.Connection(tls.server_context(), None)
+        server.set_accept_state()
+        far = TlsFar(end, server)
+        self.world.legs.append(leg)
+        self.world.fars.append(end)
+        self.world.until(lambda: leg.handshake() + bool(far.shake()) == 2)
+        end.close()
+        self.world.until(lambda: leg.receive(10) == b"")
