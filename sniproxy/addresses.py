@@ -6,11 +6,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final, Literal
+from typing import Literal
 
 Family = Literal["inet", "inet6", "unix"]
-
-PORTS: Final = range(65536)
 
 
 @dataclass(frozen=True, slots=True)

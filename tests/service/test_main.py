@@ -529,11 +529,31 @@ class QuitTests(ServiceCase):
     QUIT.
     """
 
+    def quitting(self, *sockets: str, more: str = "") -> ProxyService:
+        """
+        A service whose process is its own.
+        """
+        self.patch(signal, "signal", lambda number, handler: None)
+        return self.started(*sockets, more=more, signals=True)
+
+    def test_embedded(self) -> None:
+        """
+        Inside somebody else's program the reactor goes on, and whoever asked is told of the end.
+        """
+        service = self.started("a")
+        client = self.client("a")
+        gone = service.quit()
+        self.assertNoResult(gone)
+        client.owner.finish(200)
+        self.assertIs(gone, service.quit())
+        self.assertIsNone(self.successResultOf(gone))
+        self.assertFalse(self.reactor.hasStopped)
+
     def test_idle(self) -> None:
         """
         Without sessions the process ends at once, having said so.
         """
-        service = self.started("a")
+        service = self.quitting("a")
         service.quit()
         self.assertTrue(self.reactor.hasStopped)
         self.assertEqual((self.listeners(), self.names()), ({}, []))
@@ -551,7 +571,7 @@ class QuitTests(ServiceCase):
         With sessions no more are accepted, sockets are closed, and the process ends after the last session, be it of an
         older configuration.
         """
-        service = self.started("a")
+        service = self.quitting("a")
         old = self.client("a")
         service.reload()
         new = self.client("a")
@@ -568,7 +588,7 @@ class QuitTests(ServiceCase):
         """
         After QUIT neither another QUIT nor HUP changes anything.
         """
-        service = self.started("a")
+        service = self.quitting("a")
         self.client("a")
         service.quit()
         before = self.lines()
@@ -580,7 +600,7 @@ class QuitTests(ServiceCase):
         """
         worker_shutdown_timeout ends what is left, and the process with it.
         """
-        service = self.started("a", more="worker_shutdown_timeout 5s;")
+        service = self.quitting("a", more="worker_shutdown_timeout 5s;")
         client = self.client("a")
         service.quit()
         self.reactor.advance(5.1)
@@ -591,7 +611,7 @@ class QuitTests(ServiceCase):
         """
         TERM after QUIT ends what is left.
         """
-        service = self.started("a")
+        service = self.quitting("a")
         client = self.client("a")
         service.quit()
         service.stopService()
