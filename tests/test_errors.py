@@ -26,6 +26,12 @@ class ErrorsTests(SynchronousTestCase):
         """
         self.assertEqual(str(ConfigError("bad thing").at("/etc/edge.conf", 11)), "bad thing in /etc/edge.conf:11")
 
+    def test_command_line(self) -> None:
+        """
+        What has no lines is named without one.
+        """
+        self.assertEqual(str(ConfigError("odd", "command line", 0)), "odd in command line")
+
     def test_first_place_stays(self) -> None:
         """
         Who found the error first knows best where it is.

@@ -45,6 +45,24 @@ class NativeTests(SynchronousTestCase):
         """
         self.assertEqual(native.error_text(20), "unable to get local issuer certificate")
 
+    def test_error_line(self) -> None:
+        """
+        A complaint of OpenSSL is written with its code, and an alert that was received with its number.
+        """
+        self.assertEqual(native.error_line("SSL routines", "http request"), "error:0A00009C:SSL routines::http request")
+        self.assertEqual(
+            native.error_line("SSL routines", "tlsv1 alert unknown ca"),
+            "error:0A000418:SSL routines::tlsv1 alert unknown ca:SSL alert number 48",
+        )
+        self.assertEqual(native.error_code("SSL routines", "http request"), 0x0A00009C)
+
+    def test_unknown_error_line(self) -> None:
+        """
+        A complaint whose code cannot be found is written without one.
+        """
+        self.assertEqual(native.error_line("other routines", "odd"), "error:other routines::odd")
+        self.assertEqual(native.error_code("other routines", "odd"), 0)
+
     def test_no_session(self) -> None:
         """
         A connection that has not shaken hands has no session.

@@ -119,6 +119,17 @@ class ServerNameTests(SynchronousTestCase):
         self.assertEqual(self.name(b"www.example.com."), "www.example.com")
         self.assertEqual(self.name(b"XN--BCHER-KVA.example"), "xn--bcher-kva.example")
 
+    def test_as_sent(self) -> None:
+        """
+        It is also told as it was sent; without the extension there is nothing to tell.
+        """
+        found = look(replaced(PLAIN, 0, name_list(b"WWW.Example.COM.")))
+        assert isinstance(found, ClientHello), found
+        self.assertEqual(found.sent_name, "WWW.Example.COM.")
+        nameless = look(replaced(PLAIN, 0, None))
+        assert isinstance(nameless, ClientHello), nameless
+        self.assertIsNone(nameless.sent_name)
+
     def test_what_servers_let_pass(self) -> None:
         """
         Underscores, stars, single labels and addresses are names like others.
