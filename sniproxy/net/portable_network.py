@@ -22,7 +22,7 @@ from sniproxy.addresses import Address
 from sniproxy.interfaces import ILeg, IRelay
 from sniproxy.net.accept import Listener
 from sniproxy.net.connect import ConnectOptions
-from sniproxy.net.poller import IN, OUT, Watched
+from sniproxy.net.poller import ERR, HUP, IN, OUT, Watched
 from sniproxy.net.portable import Landing, LandingFactory, PortableLeg
 from sniproxy.net.relay import PumpRelay
 from sniproxy.net.timers import Deadlines
@@ -131,8 +131,12 @@ class PortableConnecting(ClientFactory):
 
     log = Logger()
 
-    def __init__(self, reactor: Any, options: ConnectOptions, done: Callable[[Any, int], None]) -> None:
+    def __init__(self, reactor: Any, options: ConnectOptions, done: Callable[[Any, int], None], bits: int) -> None:
+        """
+        @param bits: what C{done} gets with a failure: 0 where the kernel would have known at once.
+        """
         self._reactor = reactor
+        self._bits = bits
         self._options = options
         self._done: Callable[[Any, int], None] | None = done
         self.connector: IConnector | None = None
@@ -172,7 +176,7 @@ class PortableConnecting(ClientFactory):
             number = getattr(reason.value, "osError", None)
             if not isinstance(number, int):
                 number = errno.ECONNREFUSED
-            self._tell(done, OSError(number, os.strerror(number)), 0)
+            self._tell(done, OSError(number, os.strerror(number)), self._bits)
 
     def _tell(self, done: Callable[[Any, int], None], outcome: Any, bits: int) -> None:
         try:
@@ -225,7 +229,7 @@ class PortableNetwork:
         """
         @see: L{sniproxy.net.connect.connect}
         """
-        attempt = PortableConnecting(self._reactor, options, done)
+        attempt = PortableConnecting(self._reactor, options, done, 0 if address.family == "unix" else ERR | HUP)
         if address.family == "unix":
             attempt.connector = self._reactor.connectUNIX(os.fsencode(address.host), attempt, timeout=None)
         else:

@@ -292,8 +292,8 @@ class TlsLeg(_Tls):
 
     def finish(self) -> None:
         """
-        Send close_notify (RFC 8446 §6.1); the far end may go on. Not if there was more to send: nobody shall take what has
-        arrived for all.
+        Send close_notify (RFC 8446 §6.1); the far end may go on. Not if there was more to send: nobody shall take
+        what has arrived for all.
         """
         if self.established and not (self._broken or self._finished or self._owed):
             self._finished = True

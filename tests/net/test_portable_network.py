@@ -24,7 +24,7 @@ from zope.interface.verify import verifyObject
 from sniproxy.addresses import Address
 from sniproxy.net.accept import PAUSE
 from sniproxy.net.connect import DEFAULT, ConnectOptions
-from sniproxy.net.poller import OUT
+from sniproxy.net.poller import ERR, HUP, OUT
 from sniproxy.net.portable_network import PortableNetwork, Reader
 from sniproxy.net.relay import Options, PumpRelay, Result
 from sniproxy.net.tls_leg import BioTlsLeg
@@ -215,6 +215,7 @@ class PortableNetworkTests(SynchronousTestCase):
         """
         path = self.mktemp()
         self.assertEqual(self.go_out(Address("unix", path)).errno, errno.ENOENT)
+        self.assertEqual(self.outcomes[0][1], 0)
         server = socket.socket(socket.AF_UNIX)
         self.others.append(server)
         server.bind(path)
@@ -256,6 +257,7 @@ class PortableNetworkTests(SynchronousTestCase):
         """
         self.server.close()
         self.assertEqual(self.go_out(self.address).errno, errno.ECONNREFUSED)
+        self.assertEqual(self.outcomes[0][1], ERR | HUP)
 
     def test_unknown_failure(self) -> None:
         """
