@@ -67,9 +67,15 @@ def look(leg: ILeg, reader: Reader[V], limit: int, bits: int, looks: int) -> V |
             return GONE
         if bits and not leg.cramped(len(data)):
             return None
-    more = leg.fill(limit)
+    broken = None
+    try:
+        more = leg.fill(limit)
+    except OSError as error:
+        more, broken = False, error
     if leg.held:
         verdict = reader.look(leg.held[:limit])
         if verdict is not None:
             return verdict
+    if broken is not None:
+        raise broken
     return None if more else GONE

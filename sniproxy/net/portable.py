@@ -241,7 +241,9 @@ class PortableLeg:
         """
         @see: L{ILeg.fill}
         """
-        return not self._ended and self._error is None
+        if self._error is not None and not self._ended:
+            raise self._error
+        return not self._ended
 
     def take_held(self) -> bytes:
         """

@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import IConnector, IReadDescriptor
@@ -27,6 +27,9 @@ from sniproxy.net.portable import Landing, LandingFactory, PortableLeg
 from sniproxy.net.relay import PumpRelay
 from sniproxy.net.timers import Deadlines
 from sniproxy.net.tls_leg import BioTlsLeg
+
+_AT_ONCE: Final = frozenset({errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.EADDRNOTAVAIL, errno.EINVAL})
+"""Failures of connect(2) that no packet brings."""
 
 
 @implementer(IReadDescriptor)
@@ -133,7 +136,7 @@ class PortableConnecting(ClientFactory):
 
     def __init__(self, reactor: Any, options: ConnectOptions, done: Callable[[Any, int], None], bits: int) -> None:
         """
-        @param bits: what C{done} gets with a failure: 0 where the kernel would have known at once.
+        @param bits: what C{done} gets with a failure: 0 where the kernel knows at once.
         """
         self._reactor = reactor
         self._bits = bits
@@ -176,7 +179,7 @@ class PortableConnecting(ClientFactory):
             number = getattr(reason.value, "osError", None)
             if not isinstance(number, int):
                 number = errno.ECONNREFUSED
-            self._tell(done, OSError(number, os.strerror(number)), self._bits)
+            self._tell(done, OSError(number, os.strerror(number)), 0 if number in _AT_ONCE else self._bits)
 
     def _tell(self, done: Callable[[Any, int], None], outcome: Any, bits: int) -> None:
         try:

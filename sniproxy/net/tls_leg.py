@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from os import strerror
+from socket import MSG_DONTWAIT, MSG_PEEK
 from typing import TYPE_CHECKING, Any, Final
 
 from OpenSSL import SSL
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
 
 MOST: Final = 16384
 """What one TLS record carries at most (RFC 8446 §5.1)."""
+
+PATIENCE: Final = 4
+"""
+How many records without data (tickets, key updates) one call of C{receive} swallows before others have their turn. A flood of
+them costs the far end next to nothing, and us new keys for each.
+"""
+
+FILLS: Final = 2
+"""The same, over another leg, in pieces of C{MOST} bytes: the longest record takes two."""
 
 
 class TlsFailure(OSError):
@@ -262,18 +272,39 @@ class TlsLeg(_Tls):
             return held
         if self._due:
             self._farewell()
+        for _ in range(PATIENCE):
+            try:
+                data: bytes = self.connection.recv(limit)
+            except SSL.WantReadError:
+                if not self._more():
+                    return None
+            except SSL.WantWriteError:
+                return None
+            except SSL.ZeroReturnError:
+                return b""
+            except SSL.Error as error:
+                self._broken = True
+                raise _failure(error) from None
+            else:
+                if self.first_read is not None:
+                    self._tell_first_read()
+                return data
+        self.raw.again()
+        return None
+
+    def _more(self) -> bool:
+        """
+        Whether the kernel holds what OpenSSL has not read: it may stop at a record without data, and of what is behind that
+        no edge will tell.
+        """
         try:
-            data: bytes = self.connection.recv(limit)
-        except (SSL.WantReadError, SSL.WantWriteError):
-            return None
-        except SSL.ZeroReturnError:
-            return b""
-        except SSL.Error as error:
+            self.raw.sock.recv(1, MSG_DONTWAIT | MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
             self._broken = True
-            raise _failure(error) from None
-        if self.first_read is not None:
-            self._tell_first_read()
-        return data
+            raise
+        return True
 
     def send(self, data: bytes | memoryview) -> int:
         """
@@ -416,13 +447,18 @@ class BioTlsLeg(_Tls):
         if self.held:
             held, self.held = self.held[:limit], self.held[limit:]
             return held
+        fills = 0
         while True:
             try:
                 data: bytes = self.connection.recv(limit)
             except (SSL.WantReadError, SSL.WantWriteError):
                 self._flush()
+                if fills == FILLS:
+                    self.raw.again()
+                    return None
                 if not self._fill():
                     return b"" if self._end else None
+                fills += 1
             except SSL.ZeroReturnError:
                 return b""
             except SSL.Error as error:

@@ -168,6 +168,29 @@ class LookTests(SynchronousTestCase):
         self.send(b"lo\n")
         self.engine.until(lambda: self.look() == "hello")
 
+    def test_held_and_broken(self) -> None:
+        """
+        One that breaks the connection is told as such, unless enough is held.
+        """
+        self.far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.leg.hold(b"hel")
+        self.far.close()
+        self.assertRaises(ConnectionResetError, self.look)
+
+        def fill(limit: int) -> bool:
+            raise ConnectionResetError
+
+        class Broken:
+            """
+            A leg whose end is there already.
+            """
+
+            held = b"whole\n"
+
+        broken: Any = Broken()
+        broken.fill = fill
+        self.assertEqual(look(broken, self.line, 100, IN, 0), "whole")
+
     def test_held_and_gone(self) -> None:
         """
         And a client that ends is gone.

@@ -143,9 +143,9 @@ class PortableLegTests(SynchronousTestCase):
         self.transport.far_reset()
         self.turn()
         self.assertEqual(self.edges[1:], [IN | OUT | RDHUP | HUP | ERR])
+        self.assertRaises(ConnectionResetError, self.leg.fill, 10)
         self.assertEqual(self.leg.receive(10), b"last")
         self.assertRaises(ConnectionResetError, self.leg.receive, 10)
-        self.assertFalse(self.leg.fill(10))
         self.leg.abort()
 
     def test_cap(self) -> None:

@@ -259,6 +259,14 @@ class PortableNetworkTests(SynchronousTestCase):
         self.assertEqual(self.go_out(self.address).errno, errno.ECONNREFUSED)
         self.assertEqual(self.outcomes[0][1], ERR | HUP)
 
+    def test_unreachable(self) -> None:
+        """
+        What the kernel knows at once is told as such, though Twisted tells it later.
+        """
+        options = ConnectOptions(bind=Address("inet", "192.0.2.1"))
+        self.assertEqual(self.go_out(self.address, options).errno, errno.EADDRNOTAVAIL)
+        self.assertEqual(self.outcomes[0][1], 0)
+
     def test_unknown_failure(self) -> None:
         """
         What Twisted gives no number counts as refused.
