@@ -28,8 +28,8 @@ MOST: Final = 16384
 
 PATIENCE: Final = 4
 """
-How many records without data (tickets, key updates) one call of C{receive} swallows before others have their turn. A flood of
-them costs the far end next to nothing, and us new keys for each.
+How many records without data (tickets, key updates) one call of C{receive} swallows before others have their turn. A
+flood of them costs the far end next to nothing, and us new keys for each.
 """
 
 FILLS: Final = 2
@@ -294,8 +294,8 @@ class TlsLeg(_Tls):
 
     def _more(self) -> bool:
         """
-        Whether the kernel holds what OpenSSL has not read: it may stop at a record without data, and of what is behind that
-        no edge will tell.
+        Whether the kernel holds what OpenSSL has not read: it may stop at a record without data, and of what is behind
+        that no edge will tell.
         """
         try:
             self.raw.sock.recv(1, MSG_DONTWAIT | MSG_PEEK)

@@ -39,6 +39,8 @@ class TLSConnection(SSL.Connection):
 
     def __init__(self, context: SSL.Context, socket: Socket | None = None) -> None:
         super().__init__(context, socket)
+        if socket is not None:  # what is in memory is not endless
+            native.stop_at_records_without_data(self)
         self.links: list[native.Link] = []
         self.good_until: float | None = None
         self.offered_until: float | None = None

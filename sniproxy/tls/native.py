@@ -148,6 +148,16 @@ def session_reused(connection: SSL.Connection) -> bool:
     return bool(_lib.SSL_session_reused(connection._ssl))
 
 
+def stop_at_records_without_data(connection: SSL.Connection) -> None:
+    """
+    Let a read of C{connection} give up (C{WantReadError}) after each record that bears no data, instead of going on to
+    the next (C{SSL_MODE_AUTO_RETRY}): a peer that sends key updates without end would keep it from ever returning.
+    Without the binding it stays as it is.
+    """
+    if hasattr(_lib, "SSL_clear_mode"):
+        _lib.SSL_clear_mode(connection._ssl, _lib.SSL_MODE_AUTO_RETRY)
+
+
 def session_der(connection: SSL.Connection) -> bytes:
     """
     @return: the connection's session as C{i2d_SSL_SESSION} writes it; empty where there is none.

@@ -12,8 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from sniproxy.interfaces import ILeg
+from sniproxy.net import tls_leg
 from sniproxy.net.legs import LINGER
-from sniproxy.net.tls_leg import BioTlsLeg, TlsFailure, TlsLeg
+from sniproxy.net.tls_leg import MOST, BioTlsLeg, TlsFailure, TlsLeg
+from sniproxy.tls.native import stop_at_records_without_data
 from tests.net.conformance import TlsFar, World, noise
 from tests.support import tls
 from tests.support.legs import Waiter, open_descriptors
@@ -417,6 +419,51 @@ class TlsLegTests(Tests, SynchronousTestCase):
         TlsLeg(raw, tls.server(raw.sock))
         self.assertFalse(raw.sock.getblocking())
 
+    def records_without_data(self) -> list[bytes | None]:
+        """
+        What a leg receives from a server that sends two tickets before its first word.
+        """
+        raw, end = self.world.plain_unix()
+        connection = tls.client(raw.sock)
+        stop_at_records_without_data(connection)
+        leg, far = TlsLeg(raw, connection), TlsFar(end, tls.server())
+        self.world.legs.append(leg)
+        self.world.fars.append(far)
+        leg.watch()
+        self.world.until(lambda: leg.handshake() + bool(far.shake()) == 2)
+        far.write(b"behind two tickets")
+        got: list[bytes | None] = []
+        leg.handler = lambda bits: got.append(leg.receive(100))
+        self.world.until(lambda: any(got))
+        return got
+
+    def test_records_without_data(self) -> None:
+        """
+        OpenSSL stops at records without data; what is behind them is received nevertheless.
+        """
+        self.assertEqual(self.records_without_data(), [b"behind two tickets"])
+
+    def test_patience(self) -> None:
+        """
+        Too many such records at once, and others have their turn before the rest.
+        """
+        self.patch(tls_leg, "PATIENCE", 1)
+        self.assertEqual(self.records_without_data(), [None, None, b"behind two tickets"])
+
+    def test_broken_behind_the_last_record(self) -> None:
+        """
+        A connection that breaks just when OpenSSL has read all is broken, and not at its end.
+        """
+
+        class Broken:
+            def recv(self, size: int, flags: int) -> bytes:
+                raise ConnectionResetError
+
+        leg, _ = self.shaken()
+        sock, leg.raw.sock = leg.raw.sock, Broken()
+        self.assertRaises(ConnectionResetError, leg.receive, 10)
+        leg.raw.sock = sock
+
     def test_short_numbers(self) -> None:
         """
         A closed leg never says anything again: its number may be somebody else's.
@@ -456,6 +503,19 @@ class BioTlsLegTests(Tests, SynchronousTestCase):
         self.assertEqual(len(raw.held), 100)
         leg = BioTlsLeg(raw, tls.server())
         self.world.until(lambda: bool(far.shake()) + leg.handshake() == 2)
+
+    def test_patience(self) -> None:
+        """
+        What does not become data after a few pieces waits until others had their turn.
+        """
+        self.patch(tls_leg, "FILLS", 1)
+        leg, far = self.shaken()
+        got: list[bytes | None] = []
+        leg.handler = lambda bits: got.append(leg.receive(MOST))
+        sent = noise(MOST)
+        far.write(sent)
+        self.world.until(lambda: any(got))
+        self.assertEqual(got, [None, sent])
 
     def test_counts(self) -> None:
         """

@@ -4,6 +4,8 @@ Contexts are whole, and keep what belongs to others out.
 
 from __future__ import annotations
 
+from socket import socketpair
+
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -106,6 +108,21 @@ class ServerContextTests(SynchronousTestCase):
         context = self.disk.server(self.policy)
         context.connection()
         self.assertRaises(ValueError, context._context.set_verify, SSL.VERIFY_NONE)
+
+    def test_endless_peer(self) -> None:
+        """
+        Reads from a socket stop at records without data, which may come without end; memory has an end.
+        """
+        stopped: list[SSL.Connection] = []
+        self.patch(native, "stop_at_records_without_data", stopped.append)
+        near, far = socketpair()
+        for context in (self.disk.server(self.policy), self.disk.client(ClientPolicy())):
+            context.connection()
+            self.assertEqual(stopped, [])
+            self.assertEqual([context.connection(near)], stopped)
+            stopped.clear()
+        near.close()
+        far.close()
 
     def test_resumes(self) -> None:
         """

@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.tls import native
 from sniproxy.tls.policies import ClientPolicy, ServerPolicy
-from tests.support import pki
-from tests.tls.pump import DH_PARAMETERS, Disk, pair, shake
+from tests.support import pki, tls
+from tests.tls.pump import DH_PARAMETERS, Disk, move, pair, shake
 
 
 class NativeTests(SynchronousTestCase):
@@ -111,6 +111,32 @@ class NativeTests(SynchronousTestCase):
         self.assertFalse(native.session_reused(other))
         _, other = pair(client, server, one.get_session())
         self.assertTrue(native.session_reused(other))
+
+    def reads(self, there: bool) -> list[bytes | None]:
+        """
+        What reads of a client come to, None for nothing yet, while a server's two tickets and a word lie before it.
+        """
+        near, far = tls.client(), tls.server()
+        if not there:
+            self.patch(native, "_lib", object())
+        native.stop_at_records_without_data(near)
+        shake(near, far)
+        far.send(b"word")
+        move(far, near)
+        got: list[bytes | None] = []
+        while not any(got):
+            try:
+                got.append(near.recv(10))
+            except SSL.WantReadError:
+                got.append(None)
+        return got
+
+    def test_stop_at_records_without_data(self) -> None:
+        """
+        A read ends at a record without data instead of going on; where the binding is gone it goes on.
+        """
+        self.assertEqual(self.reads(there=True), [None, None, b"word"])
+        self.assertEqual(self.reads(there=False), [b"word"])
 
     def test_groups(self) -> None:
         """
