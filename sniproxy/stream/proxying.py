@@ -9,12 +9,13 @@ before its certificate was judged.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
+from typing import TYPE_CHECKING, Any, Final
 
 from sniproxy.addresses import Address, numeric
 from sniproxy.config.places import upstream_place
 from sniproxy.errors import ConfigError
-from sniproxy.levels import ERROR, INFO
+from sniproxy.levels import CRIT, ERROR, INFO
 from sniproxy.net.poller import READABLE
 from sniproxy.net.relay import Relaying, Result
 from sniproxy.stream.phases import BAD_GATEWAY, INTERNAL_SERVER_ERROR, OK
@@ -27,6 +28,9 @@ from sniproxy.tls.verify import judge_server
 if TYPE_CHECKING:
     from sniproxy.stream.proxy import ProxyPolicy
     from sniproxy.stream.session import Session
+
+_OUR_OWN: Final = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})
+"""What this process or machine has run out of: no fault of a peer's, and the next one would not help."""
 
 
 class Proxying:
@@ -198,6 +202,10 @@ class Proxying:
         self._question = None
         session = self._session
         if isinstance(outcome, OSError):
+            if outcome.errno in _OUR_OWN:
+                session.log(CRIT, f"socket() failed ({outcome.errno}: {outcome.strerror})")
+                session.run(session.finish, INTERNAL_SERVER_ERROR)
+                return
             where = "" if bits else f" to {self._peer.address.text}"
             session.log(ERROR, f"connect(){where} failed ({outcome.errno}: {outcome.strerror})")
             session.run(self._next)

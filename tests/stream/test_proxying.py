@@ -313,6 +313,21 @@ class NextPeerTests(ProxyingCase):
             self.assertEqual(self.calls, ["next", "failed", "next", "connected", "released"])
             self.assertAllReleased(world)
 
+    def test_nothing_left_of_ours(self) -> None:
+        """
+        Where we have run out of something ourselves the session ends with 500, and no peer is thought worse of.
+        """
+        for number in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+            world = self.counted(three())
+            client = world.client()
+            world.attempt().fail(number, at_once=True)
+            self.assertOver(world, client, 500)
+            self.assertEqual(self.ports(world), [1])
+            self.assertEqual(self.calls, ["next", "released"])
+            self.assertIn(f"[crit] *1 socket() failed ({number}: ", "".join(world.lines))
+            self.assertAllReleased(world)
+            self.calls.clear()
+
     def test_all_refused(self) -> None:
         """
         When all have refused the session ends with 502.
