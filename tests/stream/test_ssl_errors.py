@@ -64,6 +64,9 @@ class LevelTests(SynchronousTestCase):
             TlsFailure(()),
             TlsFailure(((LIBRARY, "", "http request"),)),
             TlsFailure(((LIBRARY, "", "unsupported protocol"),)),
+            TlsFailure(((LIBRARY, "", "bad extension"),)),
+            TlsFailure(((LIBRARY, "", "bad key share"),)),
+            TlsFailure(((LIBRARY, "", "no renegotiation"),)),
         ):
             self.assertEqual((level_of(error, "client"), level_of(error, "upstream")), (INFO, ERROR))
 
