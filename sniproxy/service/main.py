@@ -202,6 +202,9 @@ class ProxyService(Service):
         current = self._runtime
         if current is not None:
             current.error_log.write(NOTICE, f"worker process {os.getpid()} exited with code 0")
+            if self.signals:
+                # Configurations are full of circles; the collector looks seldom, and would keep hundreds, keys and all.
+                self._reactor.callLater(0, gc.collect)
         if self._quitting and not self._draining:
             self._gone.callback(None)
             if self.signals:

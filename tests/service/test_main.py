@@ -294,6 +294,19 @@ class StartTests(ServiceCase):
         self.started("a", signals=True)
         self.assertEqual(self.collector, ["collect", "freeze", "set_threshold"])
 
+    def test_old_configurations_are_collected(self) -> None:
+        """
+        Where the process is ours a configuration that is gone is thrown away at once; guests leave that to their host.
+        """
+        self.patch(signal, "signal", lambda number, heard: None)
+        for signals, collected in ((False, []), (True, ["collect"])):
+            service = self.started("a", signals=signals)
+            self.collector.clear()
+            service.reload()
+            self.reactor.advance(0)
+            self.assertEqual(self.collector, collected)
+            service.stopService()
+
 
 class UserTests(ServiceCase):
     """
