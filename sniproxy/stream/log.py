@@ -273,8 +273,8 @@ def _writer(log: AccessLog, keep: Keep, build: Build) -> Write:
         except OSError as error:
             call = "write() to" if error.filename is None else "open()"
             session.log(CRIT, f'{call} "{path}" failed ({error.errno}: {error.strerror})')
-        except ValueError as error:
-            session.log(CRIT, f'access_log "{path}" is ignored: {error}')
+        except ValueError:
+            session.log(CRIT, f'access_log "{path}" is ignored: no file can have this name')
 
     return write
 
