@@ -14,7 +14,7 @@ from zope.interface import implementer
 from sniproxy.addresses import Address
 from sniproxy.config import values
 from sniproxy.config.build import Build
-from sniproxy.config.directives import Directive, Inherit
+from sniproxy.config.directives import Directive, Inherit, Scope
 from sniproxy.config.grammar import Node
 from sniproxy.config.places import upstream_place
 from sniproxy.config.template import Template
@@ -96,6 +96,19 @@ def _static(target: Template, node: Node, build: Build) -> tuple[Upstream | None
     return implicit(build, place.host, place.port, node), place.host
 
 
+def _buffer_size(scope: Scope) -> int:
+    """
+    The nearest of C{proxy_buffer_size} and its two obsolete names. Never nothing: that would look like the end.
+    """
+    at: Scope | None = scope
+    while at is not None:
+        for name in (BUFFER_SIZE, DOWNSTREAM_BUFFER, UPSTREAM_BUFFER):
+            if at.has(name):
+                return max(at[name], 1)
+        at = at.parent
+    return BUFFER_SIZE.default
+
+
 @implementer(IPlugin, IModule)
 class Proxy:
     """
@@ -144,7 +157,7 @@ class Proxy:
             resolver=resolver(scope),
             tls=tls,
             connect_timeout=scope[CONNECT_TIMEOUT],
-            relay=Options(scope[BUFFER_SIZE], scope[HALF_CLOSE], scope[TIMEOUT]),
+            relay=Options(_buffer_size(scope), scope[HALF_CLOSE], scope[TIMEOUT]),
             connect=ConnectOptions(
                 nodelay=server.tcp_nodelay,
                 keepalive=scope[KEEPALIVE],

@@ -98,9 +98,23 @@ class ProxyTests(SynchronousTestCase):
 
     def test_old_names_of_the_buffer(self) -> None:
         """
-        The obsolete names of C{proxy_buffer_size} are taken.
+        The obsolete names of C{proxy_buffer_size} mean the same, and the nearest of all three holds.
         """
-        self.policy("proxy_pass 192.0.2.2:1; proxy_downstream_buffer 4k; proxy_upstream_buffer 4k;")
+        for own, around, size in (
+            ("proxy_downstream_buffer 4k;", "proxy_buffer_size 5k;", 4096),
+            ("proxy_upstream_buffer 4k;", "proxy_downstream_buffer 5k;", 4096),
+            ("proxy_buffer_size 4k;", "proxy_upstream_buffer 5k;", 4096),
+            ("", "proxy_upstream_buffer 4k;", 4096),
+            ("", "", 16384),
+        ):
+            policy = self.policy(f"proxy_pass 192.0.2.2:1; {own}", around)
+            self.assertEqual(policy.relay.buffer_size, size)
+
+    def test_no_buffer(self) -> None:
+        """
+        A buffer for nothing is one for a byte, since reading nothing is how an end looks.
+        """
+        self.assertEqual(self.policy("proxy_pass 192.0.2.2:1; proxy_buffer_size 0;").relay.buffer_size, 1)
 
     def test_addresses(self) -> None:
         """
