@@ -10,13 +10,14 @@ from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet.error import CannotListenError
+from twisted.internet.task import Clock
 from twisted.python import usage
 
 from sniproxy.config.dump import dump
 from sniproxy.errors import ConfigErrors
-from sniproxy.logs.sinks import hold_standard_streams
+from sniproxy.logs.sinks import files_of, hold_standard_streams
 from sniproxy.service.load import load
-from sniproxy.service.main import ProxyService, complain, say
+from sniproxy.service.main import ProxyService, check_pid, complain, say
 
 
 class Options(usage.Options):
@@ -61,6 +62,9 @@ class Options(usage.Options):
             return
         try:
             build = load(self["config"], self["prefix"], self["globals"])
+            check_pid(build)
+            files_of(build).open(Clock())
+            files_of(build).close()
         except ConfigErrors as errors:
             complain(errors)
             say(f"sniproxy: configuration file {self['config']} test failed")

@@ -140,6 +140,17 @@ class TestTests(TapCase):
             )
             self.assertEqual(self.printed(), b"")
 
+    def test_logs_and_pid_file(self) -> None:
+        """
+        Logs and the pid file must be where they can be written, as at a start.
+        """
+        path = self.file("error_log /nowhere/a;")
+        self.assertEqual(self.run_options("-t", "-c", path), 1)
+        self.assertIn('[emerg] open() "/nowhere/a" failed (2: No such file or directory)', self.err.getvalue())
+        path = self.file("pid /nowhere/b;")
+        self.assertEqual(self.run_options("-t", "-c", path), 1)
+        self.assertIn('"/nowhere/b" failed (2: No such file or directory)', self.err.getvalue())
+
     def test_dump(self) -> None:
         """
         What is in force goes to standard output, byte for byte as it was written, though it be no UTF-8.
