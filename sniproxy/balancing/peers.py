@@ -30,6 +30,7 @@ class Peer:
     @ivar accessed: when it last failed, on the balancer's clock.
     @ivar checked: when it last failed, or was last given another chance.
     @ivar conns: connections it has now.
+    @ivar name: what logs and C{$upstream_addr} call it.
     """
 
     address: Address
@@ -46,16 +47,11 @@ class Peer:
     accessed: float = field(default=0.0, init=False)
     checked: float = field(default=0.0, init=False)
     conns: int = field(default=0, init=False)
+    name: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         self.effective_weight = self.weight
-
-    @property
-    def name(self) -> str:
-        """
-        What logs and C{$upstream_addr} call it.
-        """
-        return self.address.text
+        self.name = self.address.text
 
     def full(self) -> bool:
         """
@@ -98,11 +94,21 @@ class Group:
     @ivar name: of the upstream.
     @ivar peers: in file order.
     @ivar backup: whom to ask when none of these can be had.
+    @ivar single: whether there is no one else to ask: then failures do not count.
+    @ivar tries: how many peers one session can be given.
     """
 
     name: str
     peers: tuple[Peer, ...]
     backup: Group | None = None
+    single: bool = field(init=False)
+    tries: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.single = len(self.peers) == 1 and self.backup is None
+        self.tries = sum(not peer.down for peer in self.peers)
+        if self.backup is not None:
+            self.tries += self.backup.tries
 
     @classmethod
     def of(cls, name: str, peers: Iterable[Peer]) -> Group:
@@ -113,18 +119,3 @@ class Group:
         primary = tuple(peer for peer in everyone if not peer.backup)
         backup = tuple(peer for peer in everyone if peer.backup)
         return cls(name, primary, cls(name, backup) if backup else None)
-
-    @property
-    def single(self) -> bool:
-        """
-        Whether there is no one else to ask: then failures do not count.
-        """
-        return len(self.peers) == 1 and self.backup is None
-
-    @property
-    def tries(self) -> int:
-        """
-        How many peers one session can be given.
-        """
-        here = sum(not peer.down for peer in self.peers)
-        return here + (self.backup.tries if self.backup is not None else 0)

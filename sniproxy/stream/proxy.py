@@ -5,7 +5,7 @@ server.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from twisted.plugin import IPlugin
@@ -30,6 +30,9 @@ from sniproxy.stream.session import Session
 from sniproxy.stream.upstream import Upstream, groups, implicit, literal
 
 _PLACES: Final = ("stream", "stream.server")
+
+LITERALS: Final = 1024
+"""How many addresses that variables name are remembered."""
 
 PROXY_PASS: Final[Directive[Template | None]] = Directive(
     "proxy_pass", ("stream.server",), (1, 1), values.template(), None, Inherit.NEVER
@@ -58,6 +61,7 @@ class ProxyPolicy:
     @ivar groups: the upstreams a variable may name, by lower-case name.
     @ivar resolver: for names that variables give; None where there is none.
     @ivar tls: None where upstreams are spoken to in plain.
+    @ivar literals: upstreams of one address that variables have named, each with its host; at most L{LITERALS}.
     """
 
     target: Template
@@ -72,6 +76,21 @@ class ProxyPolicy:
     next_upstream: bool
     next_tries: int
     next_timeout: float
+    literals: dict[str, tuple[Upstream, str]] = field(default_factory=dict)
+
+    def literal(self, text: str, address: Address, host: str) -> Upstream:
+        """
+        The upstream that is one address. It is made once, for most variables have few values, and shares nothing that
+        counts between sessions: a lone peer is never put aside.
+
+        @param text: what a variable said.
+        @param host: the address in it.
+        """
+        if len(self.literals) >= LITERALS:
+            self.literals.clear()
+        upstream = literal([address], text)
+        self.literals[text] = upstream, host
+        return upstream
 
     def __call__(self, session: Session) -> None:
         """

@@ -114,6 +114,11 @@ class Proxying:
             return
         session = self._session
         text = policy.target.render(session)
+        known = policy.literals.get(text)
+        if known is not None:
+            upstream, self._host = known
+            self._choose(upstream)
+            return
         group = policy.groups.get(text.lower())
         if group is not None:
             self._host = text
@@ -128,7 +133,7 @@ class Proxying:
         self._host = place.host
         self._port = place.port or 0
         if place.family is not None:
-            self._choose(literal([Address(place.family, place.host, self._port)], text))
+            self._choose(policy.literal(text, Address(place.family, place.host, self._port), place.host))
             return
         resolver = session.runtime.resolver(policy.resolver)
         if resolver is None:
@@ -172,7 +177,7 @@ class Proxying:
             session.error("no live upstreams")
             session.finish(BAD_GATEWAY)
             return
-        session.upstream = text = peer.address.text
+        session.upstream = text = peer.name
         self._state = UpstreamState(text)
         session.upstream_states.append(self._state)
         session.runtime.next_number()

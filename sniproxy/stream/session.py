@@ -268,10 +268,10 @@ class Session:
 
     def stop_waiting(self) -> None:
         """
-        What was waited for has come.
+        What was waited for has come. The next wait mostly ends later: the place among the deadlines is kept for it.
         """
         self._on_expired = None
-        self.runtime.deadlines.clear(self)
+        self.due = NEVER
 
     def expired(self) -> None:
         """
@@ -299,7 +299,8 @@ class Session:
             return
         self.ended = True
         self.status = status
-        self.stop_waiting()
+        self._on_expired = None
+        self.runtime.deadlines.clear(self)
         for step in (self._let_go, self._write_log, self._close):
             try:
                 step()

@@ -17,7 +17,7 @@ from sniproxy.interfaces import IContentHandler, IModule
 from sniproxy.net.connect import ConnectOptions
 from sniproxy.net.relay import Options
 from sniproxy.stream.core import listenings
-from sniproxy.stream.proxy import ProxyPolicy, proxy
+from sniproxy.stream.proxy import LITERALS, ProxyPolicy, proxy
 from sniproxy.stream.server import no_content
 from sniproxy.stream.upstream import groups
 from tests.support import pki
@@ -146,6 +146,21 @@ class ProxyTests(SynchronousTestCase):
         policy = self.policy("proxy_pass $remote_addr:1;", "upstream back { server 192.0.2.9:1; }")
         self.assertIsNone(policy.upstream)
         self.assertEqual((policy.target.text, list(policy.groups)), ("$remote_addr:1", ["back"]))
+
+    def test_literals(self) -> None:
+        """
+        An address that a variable names is made an upstream once, and no more of them are kept than the limit.
+        """
+        policy = self.policy("proxy_pass $remote_addr:1;")
+        address = Address("inet", "192.0.2.1", 1)
+        made = policy.literal("192.0.2.1:1", address, "192.0.2.1")
+        self.assertEqual([peer.address for peer in made.group.peers], [address])
+        self.assertEqual(policy.literals["192.0.2.1:1"], (made, "192.0.2.1"))
+        for port in range(2, LITERALS + 1):
+            policy.literal(f"192.0.2.1:{port}", Address("inet", "192.0.2.1", port), "192.0.2.1")
+        self.assertEqual(len(policy.literals), LITERALS)
+        policy.literal("192.0.2.2:1", Address("inet", "192.0.2.2", 1), "192.0.2.2")
+        self.assertEqual(list(policy.literals), ["192.0.2.2:1"])
 
     def test_none(self) -> None:
         """
