@@ -7,6 +7,7 @@ the back ends count and digest what they get.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import select
@@ -68,18 +69,46 @@ def gush(connection: socket.socket, visit: Visit) -> None:
     pour(connection)
 
 
+def swap(connection: socket.socket, least: int | None = None) -> tuple[int, str]:
+    """
+    Send the bulk and read at the same time, from one thread: OpenSSL does not bear two on one connection.
+
+    @param least: how many bytes to read; None for all until the end.
+    @return: count and SHA-256 of what was read.
+    """
+    connection.setblocking(False)
+    blocked = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+    data, sent, count, summary = memoryview(CHUNK), 0, 0, hashlib.sha256()
+    end = time.monotonic() + 4 * PATIENCE
+    while time.monotonic() < end:
+        moved = False
+        if sent < BULK:
+            start = sent % MEGABYTE
+            with contextlib.suppress(*blocked):
+                sent += connection.send(data[start : start + 16384])
+                moved = True
+        if least is None or count < least:
+            with contextlib.suppress(*blocked):
+                block = connection.recv(BLOCK)
+                if not block:
+                    return count, summary.hexdigest()
+                count += len(block)
+                summary.update(block)
+                moved = True
+        elif sent == BULK:
+            connection.setblocking(True)
+            return count, summary.hexdigest()
+        if not moved:
+            select.select([connection], [connection] if sent < BULK else [], [], 1)
+    raise AssertionError(f"{sent} sent and {count} read, and no end")
+
+
 def exchange(connection: socket.socket, visit: Visit) -> None:
     """
     A back end that sends the bulk while it reads as much, then tells the digest of what it read, and ends.
     """
-    sender = threading.Thread(target=pour, args=(connection,))
-    sender.start()
-    summary, count = hashlib.sha256(), 0
-    while count < BULK and (block := connection.recv(BLOCK)):
-        count += len(block)
-        summary.update(block)
-    sender.join()
-    connection.sendall(summary.hexdigest().encode())
+    _, digest = swap(connection, BULK)
+    connection.sendall(digest.encode())
 
 
 class TransferTestCase(ProxyTestCase):
@@ -193,44 +222,9 @@ class Bulk(TransferTestCase):
         wanted = (BULK + 64, summary.hexdigest())
         for way, connect in self.ways(exchange).items():
             with connect() as connection:
-                if isinstance(connection, ssl.SSLSocket):
-                    got = self.pump_tls(connection)
-                else:
-                    sender = threading.Thread(target=pour, args=(connection,))
-                    sender.start()
-                    got = drain(connection)
-                    sender.join()
+                got = swap(connection)
             self.assertEqual(got, wanted, way)
             self.assert_counted(way, f"200 {BULK} {BULK + 64} {BULK} {BULK + 64}")
-
-    def pump_tls(self, connection: ssl.SSLSocket) -> tuple[int, str]:
-        """
-        Send and read at once over one TLS connection, which OpenSSL does not like to be done from two threads.
-        """
-        connection.setblocking(False)
-        data, sent, count, summary = memoryview(CHUNK), 0, 0, hashlib.sha256()
-        end = time.monotonic() + 4 * PATIENCE
-        while time.monotonic() < end:
-            moved = False
-            if sent < BULK:
-                try:
-                    start = sent % MEGABYTE
-                    sent += connection.send(data[start : start + 16384])
-                    moved = True
-                except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                    pass
-            try:
-                block = connection.recv(BLOCK)
-                if not block:
-                    return count, summary.hexdigest()
-                count += len(block)
-                summary.update(block)
-                moved = True
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                pass
-            if not moved:
-                select.select([connection], [connection] if sent < BULK else [], [], 1)
-        raise AssertionError(f"{sent} sent and {count} read, and no end")
 
 
 class BulkNginx(Bulk):
