@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from os import strerror
-from socket import MSG_DONTWAIT, MSG_PEEK
 from typing import TYPE_CHECKING, Any, Final
 
 from OpenSSL import SSL
@@ -18,7 +17,7 @@ from zope.interface import implementer
 
 from sniproxy.addresses import Address
 from sniproxy.interfaces import ILeg
-from sniproxy.net.legs import Owner, SocketLeg
+from sniproxy.net.legs import PEEK, Owner, SocketLeg
 
 if TYPE_CHECKING:
     from sniproxy.interfaces import ILeg as AnyLeg
@@ -298,7 +297,7 @@ class TlsLeg(_Tls):
         that no edge will tell.
         """
         try:
-            self.raw.sock.recv(1, MSG_DONTWAIT | MSG_PEEK)
+            self.raw.sock.recv(1, PEEK)
         except BlockingIOError:
             return False
         except OSError:
