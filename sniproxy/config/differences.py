@@ -215,6 +215,14 @@ DIFFERENCES: Final = (
         "stream/resolver.py",
     ),
     Difference(
+        ("map", "server_name"),
+        "Regular expressions run without a limit of steps: one that repeats what repeats, `(a+)+`, is a warning, "
+        "since a name made for it can keep the process busy for very long.",
+        "PCRE gives up after so many steps.",
+        "Python's engine has no such limit.",
+        "config/regex.py",
+    ),
+    Difference(
         ("proxy_buffer_size",),
         "It bounds what a session holds while bytes go through our hands; a long stream between two plain sockets "
         "is moved by "

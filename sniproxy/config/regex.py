@@ -67,8 +67,17 @@ _NAMED: Final = re.compile(r"\(\?(?:P?<([A-Za-z_]\w*)>|'([A-Za-z_]\w*)')")
 _CONDITION: Final = re.compile(r"\(\?\((?:<(\w+)>|'(\w+)')\)")
 _COMMENT: Final = re.compile(r"\(\?#[^)]*\)")
 _OPTIONS: Final = re.compile(r"\(\?([imsx]*(?:-[imsx]+)?)\)")
+_TOKEN: Final = re.compile(
+    r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|(?P<open>\()|(?P<close>\))|(?P<many>[*+]|\{\d+,\})|.", re.DOTALL
+)
+"""As much as C{nested} must tell apart; brackets and what is escaped are one piece."""
+
 _CODE: Final = re.compile(r"x\{([0-9A-Fa-f]+)\}|x([0-9A-Fa-f]{0,2})|o\{([0-7]+)\}|c([ -~])")
 _REFERENCE: Final = re.compile(r"k(?:<(\w+)>|'(\w+)'|\{(\w+)\})|g\{([A-Za-z_]\w*)\}|g\{?(-?\d+)\}?")
+
+
+NESTED: Final = 'regex "{}" repeats what repeats: a text made for it can keep the process busy for very long'
+"""The warning about L{Regex.nested}."""
 
 
 class Regex:
@@ -77,15 +86,18 @@ class Regex:
 
     @ivar text: as it stands in the file, without the tilde.
     @ivar names: the variables that its named groups set, in lower case as variables are.
+    @ivar nested: whether it repeats what repeats, as C{(a+)+} does: the time to find that a text does not match may
+        double with each of its characters, and Python's engine knows no limit.
     """
 
-    __slots__ = ("_named", "_search", "names", "text")
+    __slots__ = ("_named", "_search", "names", "nested", "text")
 
     def __init__(self, text: str, caseless: bool = False) -> None:
         """
         @raise ConfigError: PCRE would refuse it, or Python's engine cannot do it.
         """
         self.text = text
+        self.nested = _nested(text)
         try:
             spelled = _Translation(text).run().encode("utf-8", "surrogateescape")
             compiled = re.compile(spelled, re.IGNORECASE if caseless else 0)
@@ -111,6 +123,24 @@ class Regex:
         for name, number in self._named:
             subject.values[name] = captures[number]
         return True
+
+
+def _nested(text: str) -> bool:
+    """
+    Whether a group in which something repeats without bound repeats so itself.
+    """
+    repeats = [False]  # for each open group, whether something in it does
+    behind = False  # whether what was just read is a group in which something does
+    for token in _TOKEN.finditer(text):
+        if token["open"]:
+            repeats.append(False)
+        elif token["many"]:
+            if behind:
+                return True
+            repeats[-1] = True
+        behind = token["close"] is not None and len(repeats) > 1 and repeats.pop()
+        repeats[-1] |= behind
+    return False
 
 
 def _words(problem: str) -> str:

@@ -47,7 +47,7 @@ class TlsFailure(OSError):
         self.reasons = reasons
 
 
-def _failure(error: SSL.Error) -> OSError:
+def failure(error: SSL.Error) -> OSError:
     """
     What OpenSSL's complaint is to those who know only legs.
     """
@@ -258,7 +258,7 @@ class TlsLeg(_Tls):
             return False
         except SSL.Error as error:
             self._broken = True
-            raise _failure(error) from None
+            raise failure(error) from None
         self.established = True
         return True
 
@@ -283,7 +283,7 @@ class TlsLeg(_Tls):
                 return b""
             except SSL.Error as error:
                 self._broken = True
-                raise _failure(error) from None
+                raise failure(error) from None
             else:
                 if self.first_read is not None:
                     self._tell_first_read()
@@ -316,7 +316,7 @@ class TlsLeg(_Tls):
             return 0
         except SSL.Error as error:
             self._broken = True
-            raise _failure(error) from None
+            raise failure(error) from None
         self._owed = 0
         return taken
 
@@ -416,7 +416,7 @@ class BioTlsLeg(_Tls):
             self._flush()  # the alert
         except OSError:
             pass
-        return _failure(error)
+        return failure(error)
 
     def handshake(self) -> bool:
         """

@@ -17,7 +17,7 @@ from sniproxy.config.directives import MANY, Directive, Inherit, Repeat, Scope
 from sniproxy.config.grammar import Node
 from sniproxy.config.hostnames import Verdict, lower
 from sniproxy.config.places import listen_addresses
-from sniproxy.config.regex import Regex
+from sniproxy.config.regex import NESTED, Regex
 from sniproxy.config.template import Variable
 from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
@@ -118,6 +118,8 @@ def _names(node: Node, build: Build, scope: Scope) -> tuple[Any, ...]:
                 raise ConfigError('empty regex in server name "~"')
             caseless = any(letter.isupper() for letter in word)
             regex = Regex(word[1:], caseless=caseless)
+            if regex.nested:
+                build.warn(NESTED.format(regex.text), node)
             for name in regex.names:
                 build.define(Variable(name, lambda session, name=name: session.values.get(name)), node)
             found.append(regex)

@@ -17,7 +17,7 @@ from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive, Inherit, Repeat, Scope
 from sniproxy.config.grammar import Node
 from sniproxy.config.hostnames import Hostnames, Verdict, lower
-from sniproxy.config.regex import Regex
+from sniproxy.config.regex import NESTED, Regex
 from sniproxy.config.template import Template, Variable
 from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
@@ -120,6 +120,8 @@ def _line(table: Table, words: tuple[str, ...], line: Node, build: Build) -> Non
     elif key.startswith("~"):
         caseless = key.startswith("~*")
         regex = Regex(key[2 if caseless else 1 :], caseless)
+        if regex.nested:
+            build.warn(NESTED.format(regex.text), line)
         for name in regex.names:
             build.define(Variable(name, _not_found), line)
         table.add_regex(regex, value)

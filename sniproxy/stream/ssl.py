@@ -14,6 +14,7 @@ from errno import ETIMEDOUT
 from os import strerror
 from typing import Any, Final
 
+from OpenSSL import SSL
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
@@ -25,6 +26,7 @@ from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
 from sniproxy.levels import INFO
 from sniproxy.net.legs import nothing
+from sniproxy.net.tls_leg import failure
 from sniproxy.stream.core import LISTEN
 from sniproxy.stream.phases import INTERNAL_SERVER_ERROR, WAIT, Phase
 from sniproxy.stream.preread import Looking
@@ -37,6 +39,9 @@ from sniproxy.tls.credentials import read_passwords
 from sniproxy.tls.policies import DEFAULT_PROTOCOLS, PROTOCOLS, ServerPolicy
 from sniproxy.tls.verify import judge_client
 from sniproxy.wire.client_hello import ClientHello, HelloReader
+
+DECODE_ERROR: Final = b"\x15\x03\x03\x00\x02\x02\x32"
+"""A fatal alert (RFC 8446 section 6.2), in a record as before any handshake."""
 
 HELLO_LIMIT: Final = 65536
 """Bytes of a ClientHello on a TLS listener: C{preread_buffer_size} is for ssl_preread alone."""
@@ -219,14 +224,26 @@ class Handshake:
         """
         session = self._session
         context: ServerContext | None = session.server.tls
-        level, why = INFO, f"{HANDSHAKE} failed (SSL: {verdict})"
+        level, why, alert = INFO, f"{HANDSHAKE} failed (SSL: {verdict})", DECODE_ERROR
         if context is not None:
-            leg = session.client = session.runtime.network.start_tls(session.client, context.connection)
+            # Apart from the socket, so that nothing but an alert gets out of it: no certificate, no agreement.
+            connection = context.connection(None)
             try:
-                leg.handshake()
-            except OSError as error:
-                level, why = level_of(error, "client"), broken(error, HANDSHAKE)
+                connection.bio_write(session.client.receive(HELLO_LIMIT) or b"")
+                connection.do_handshake()
+            except (SSL.WantReadError, SSL.WantWriteError):
+                pass  # OpenSSL would have gone on
+            except SSL.Error as error:
+                said = failure(error)
+                level, why = level_of(said, "client"), broken(said, HANDSHAKE)
+                alert = _alert(connection)
+            except OSError:
+                pass  # the client is gone
         session.log(level, why)
+        try:
+            session.client.send(alert)
+        except OSError:
+            pass  # the client is gone
         return INTERNAL_SERVER_ERROR
 
     def _event(self, bits: int) -> None:
@@ -253,6 +270,16 @@ class Handshake:
             return INTERNAL_SERVER_ERROR
         session.action = ""
         return None
+
+
+def _alert(connection: SSL.Connection) -> bytes:
+    """
+    What a failed handshake has to say to the far end: perhaps nothing.
+    """
+    try:
+        return bytes(connection.bio_read(1024))
+    except SSL.WantReadError:
+        return b""
 
 
 class SslHandler:

@@ -151,7 +151,7 @@ class SslPreread:
         """
         scope = server.scope
         if scope[SSL_PREREAD]:
-            server.handle(Phase.PREREAD, Preread(scope[PREREAD_BUFFER_SIZE], scope[PREREAD_TIMEOUT]))
+            server.handle(Phase.PREREAD, Preread(max(1, scope[PREREAD_BUFFER_SIZE]), scope[PREREAD_TIMEOUT]))
 
 
 ssl_preread = SslPreread()

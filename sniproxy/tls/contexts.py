@@ -133,6 +133,12 @@ class ClientContext:
         """
         return self.policy.session_reuse and self.exact and self.policy.hook is None
 
+    def made(self, connection: SSL.Connection) -> bool:
+        """
+        Whether a connection is of this context.
+        """
+        return connection.get_context() is self._context
+
     def connection(
         self, socket: Socket | None = None, server_name: str = "", alpn: Iterable[str] | None = None
     ) -> TLSConnection:

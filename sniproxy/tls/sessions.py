@@ -63,7 +63,10 @@ class SessionCache:
         @param key: everything that may differ between connections of the context: the peer's address, the name it is
             verified by, the SNI and the ALPN protocols.
         @return: whether there was something to offer.
+        @raise ValueError: the connection is of another context.
         """
+        if not self._context.made(connection):
+            raise ValueError("the connection is of another context")
         kept = self._kept.get(key)
         if kept is None:
             return False

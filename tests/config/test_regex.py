@@ -37,6 +37,23 @@ class CaptureTests(SynchronousTestCase):
     What a match leaves behind.
     """
 
+    def test_nested(self) -> None:
+        """
+        What repeats something that repeats is known, wherever the groups and brackets are.
+        """
+        for text, nested in (
+            ("(a+)+", True),
+            ("((a+))*", True),
+            ("(a{2,})+", True),
+            ("(x(a*)y)+", True),
+            ("^(a+)b+", False),
+            ("(a|b)*", False),
+            ("[(+)]+(a)+", False),
+            (r"\(a+\)+", False),
+            ("(a{2,3})+", False),
+        ):
+            self.assertEqual(Regex(text).nested, nested, text)
+
     def test_groups(self) -> None:
         """
         Groups become captures, named ones variables too, and those that took no part are empty.

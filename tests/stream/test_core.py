@@ -12,6 +12,7 @@ from zope.interface.verify import verifyObject
 
 from sniproxy.addresses import Address
 from sniproxy.config.build import Build
+from sniproxy.config.regex import NESTED
 from sniproxy.errors import ConfigError, ConfigErrors
 from sniproxy.interfaces import IModule
 from sniproxy.stream.core import PREREAD_BUFFER_SIZE, PREREAD_TIMEOUT, TCP_NODELAY, core, listenings
@@ -394,6 +395,13 @@ class ServerNameTests(CoreCase):
         An empty name is for those who name nobody, as the default is.
         """
         self.assertEqual(warnings(build('listen 443; server_name "";', 'listen 443; server_name "";')), [])
+
+    def test_nested_repeats(self) -> None:
+        """
+        An expression that a client's name could keep busy is a warning.
+        """
+        made = build("listen 1; server_name ~^(a+)+$;")
+        self.assertEqual(warnings(made), [f"{NESTED.format('^(a+)+$')} in /etc/edge.conf:2"])
 
     def test_conflict(self) -> None:
         """

@@ -246,7 +246,8 @@ class ChoiceTests(SslCase):
 
     def test_malformed(self) -> None:
         """
-        A hello that breaks the rules is refused whatever the servers allow, and whatever OpenSSL thinks of it.
+        A hello that breaks the rules is refused whatever the servers allow, and whatever OpenSSL thinks of it; all that it
+        gets to see is an alert.
         """
         for stream in (
             hellos.appended(hellos.hello("b.example"), 0, hellos.name_list(b"a.example")),
@@ -256,6 +257,8 @@ class ChoiceTests(SslCase):
                 here = self.two(**strict)
                 leg = here.client(stream)
                 self.assertRefused(here, leg, "SSL_do_handshake() failed (SSL: ")
+                answer = leg.taken()
+                self.assertEqual((answer[:1], len(answer)), (b"\x15", 7))
 
     def test_alert(self) -> None:
         """
