@@ -246,8 +246,8 @@ class ChoiceTests(SslCase):
 
     def test_malformed(self) -> None:
         """
-        A hello that breaks the rules is refused whatever the servers allow, and whatever OpenSSL thinks of it; all that it
-        gets to see is an alert.
+        A hello that breaks the rules is refused whatever the servers allow, and whatever OpenSSL thinks of it; all that
+        it gets to see is an alert.
         """
         for stream in (
             hellos.appended(hellos.hello("b.example"), 0, hellos.name_list(b"a.example")),
