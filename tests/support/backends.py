@@ -106,9 +106,9 @@ def digest(connection: socket.socket, visit: Visit) -> None:
 
 def reset(connection: socket.socket, visit: Visit) -> None:
     """
-    End with a reset as soon as there is something to read. Earlier it might come before the connection is known to be one.
+    Read something and end with a reset. Earlier it might come before the connection is known to be one.
     """
-    connection.recv(1, socket.MSG_PEEK)
+    connection.recv(1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
 
 
