@@ -24,7 +24,7 @@ from sniproxy.interfaces import IModule
 from sniproxy.logs.error_log import error_log_of
 from sniproxy.stream.core_variables import CORE_VARIABLES, own_hostname
 from sniproxy.stream.listening import Listen, Listening, ListenOptions
-from sniproxy.stream.server import Server
+from sniproxy.stream.server import Server, no_content
 
 _REFUSED: Final = {
     "udp": "datagrams are not carried yet",
@@ -202,6 +202,8 @@ def assemble(build: Build) -> None:
                 module.attach(server, build)
             except ConfigError as error:
                 build.error(error, server.scope.node)
+        if server.content is no_content:
+            build.warn("no handler for server: its clients are sent away", server.scope.node)
     for listening in found.values():
         listening.by_name = len(listening.servers) > 1
     build.shared[LISTENINGS] = tuple(found.values())

@@ -66,6 +66,6 @@ class Server:
 
 def no_content(session: Session) -> None:
     """
-    nginx's answer where no handler was configured.
+    What happens where nothing was configured to take the sessions (the configuration has a warning).
     """
     session.finish(INTERNAL_SERVER_ERROR)

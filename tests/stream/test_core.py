@@ -396,6 +396,13 @@ class ServerNameTests(CoreCase):
         """
         self.assertEqual(warnings(build('listen 443; server_name "";', 'listen 443; server_name "";')), [])
 
+    def test_no_handler(self) -> None:
+        """
+        A server that does nothing with its sessions is a warning: most likely its proxy_pass was forgotten.
+        """
+        made = configured("stream {\nserver { listen 1; }\n}", FILES, NAMES, ())
+        self.assertEqual(warnings(made), ["no handler for server: its clients are sent away in /etc/edge.conf:2"])
+
     def test_nested_repeats(self) -> None:
         """
         An expression that a client's name could keep busy is a warning.
