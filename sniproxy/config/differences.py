@@ -46,6 +46,13 @@ DIFFERENCES: Final = (
         "config/build.py",
     ),
     Difference(
+        ("proxy_pass",),
+        "A server that has none, and nothing else that takes its sessions, is a warning; its clients are sent away.",
+        "Older versions refuse it: `no handler for server`.",
+        "Another server of the address may be all that is asked for.",
+        "stream/core.py",
+    ),
+    Difference(
         ("map", "server_name"),
         "Regular expressions are PCRE's spelling on Python's engine; recursion, `\\K` and branch reset are refused.",
         "",
