@@ -107,7 +107,7 @@ class TestTests(TapCase):
         """
         A good configuration is told on standard error as nginx tells it, with its warnings, and the exit status is 0.
         """
-        path = self.file("worker_processes 2; stream { server { listen 127.0.0.1:1; } }")
+        path = self.file("worker_processes 2; stream { server { listen 127.0.0.1:1; proxy_pass 127.0.0.1:2; } }")
         self.assertEqual(self.run_options("-t", "-c", path), 0)
         warning, *rest = self.err.getvalue().splitlines()
         self.assertTrue(warning.startswith('[warn] "worker_processes 2" is one process'))

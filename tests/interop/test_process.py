@@ -403,7 +403,7 @@ class Start(ProcessTestCase):
         """
         A unix socket is listened on and proxied to, and is gone after the end.
         """
-        path = self.path("front.sock")
+        path = self.socket_path("front.sock")
         text = self.simple().replace(f"127.0.0.1:{self.port}", f"unix:{path}")
         edge = self.proxy(
             text[: text.rindex("}")] + f"server {{ listen 127.0.0.1:{self.port}; proxy_pass unix:{path}; }}\n}}\n"

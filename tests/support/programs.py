@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -267,6 +268,14 @@ class ProgramTestCase(SynchronousTestCase):
         @return: a path in the test's folder.
         """
         return os.path.join(self.folder, *names)
+
+    def socket_path(self, name: str) -> str:
+        """
+        @return: a path for a unix socket, whose 107 bytes the test's own folder may well use up.
+        """
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        return os.path.join(folder, name)
 
     def start(
         self,
