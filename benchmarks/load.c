@@ -2,13 +2,15 @@
  * What does a proxy have to carry? Both ends of the work: a back end, and clients that count every byte.
  *
  *   load backend --answer PORT --echo PORT --bytes PORT [--tls-answer PORT --cert F --key F --ca F]
- *   load answer|echo|bytes|hold --port PORT [--hello NAME | --tls NAME --ca F [--resume] [--cert F --key F]]
- *               [--count N] [--at-once N] [--up N] [--down N]
+ *   load answer|echo|bytes|hold|silent --port PORT [--hello NAME | --tls NAME --ca F [--resume] [--cert F --key F]]
+ *               [--count N] [--at-once N] [--up N] [--down N] [--piece N] [--pace N]
  *
  *   answer   one request, 64 bytes back and the end; --count times, --at-once at a time
  *   echo     --count round trips of 64 bytes over --at-once connections
- *   bytes    --at-once streams, each of which carries --up bytes there and --down bytes back at the same time
+ *   bytes    --at-once streams, each of which carries --up bytes there and --down bytes back at the same time; both ends
+ *            write --piece bytes at a time, and the client reads no more than --pace bytes in a second of each stream
  *   hold     --at-once connections, each idle after one round trip, held until standard input ends
+ *   silent   --at-once connections held likewise; every other one has sent half a ClientHello, the others nothing
  *
  * Strategy: one thread, level-triggered epoll, one machine for each end. What travels is a pattern whose period is a prime, so that
  * lost, doubled and reordered bytes show by the count or at the seams; and the back end ends each stream with the number
@@ -37,7 +39,7 @@
 
 #define MESSAGE 64
 #define TRAILER 8
-#define ORDER 24
+#define ORDER 32
 #define GREETING "an order" /* 8 bytes, and no numbers: the first could be that of a ClientHello */
 #define PERIOD 65521 /* a prime: no buffer size divides it */
 #define CHUNK (256 * 1024)
@@ -45,8 +47,10 @@
 #define TURNS 4      /* reads or writes of one connection before others get their turn */
 #define PATIENCE 30  /* seconds without any event after which the work has failed */
 #define EVENTS 256
+#define BEAT 5       /* ms between two looks at those who read slowly */
 
-enum kind { ANSWER, ECHO, BYTES, HOLD };
+enum kind { ANSWER, ECHO, BYTES, HOLD, SILENT };
+#define KINDS 5
 enum stage { FIRST, RECORD, SKIP, HEAD, BODY, REPLY };
 enum { AGAIN = -1, BROKEN = -2 };
 
@@ -60,6 +64,7 @@ struct conn {
     uint64_t begun;               /* ns: of the connection, or of the round trip */
     uint64_t in, in_total;        /* bytes of the body */
     uint64_t out, out_total;
+    uint64_t piece;               /* bytes of one write; 0 for as many as go */
     size_t head;                  /* bytes of the prefix that were sent */
     size_t skip;                  /* what is left of the ClientHello */
     unsigned char small[4 * MESSAGE];
@@ -78,7 +83,7 @@ static struct {
     int port;
     const char *hello, *tls, *ca, *cert, *key;
     bool resume;
-    uint64_t count, at_once, up, down;
+    uint64_t count, at_once, up, down, piece, pace;
 } want = {.count = 1, .at_once = 1};
 
 static struct {
@@ -91,6 +96,8 @@ static SSL_CTX *context;
 static SSL_SESSION *ticket;
 static struct conn *spare;
 static uint64_t live;             /* connections that are open */
+static struct conn **slow;        /* those that read slowly, by --pace; NULL where one has ended */
+static uint64_t slows;
 static unsigned char pattern[PERIOD + CHUNK], scratch[CHUNK], prefix[20000], answer[MESSAGE];
 static size_t prefix_length;
 static uint32_t *latencies;       /* µs */
@@ -254,7 +261,7 @@ static bool as_expected(uint64_t at, const unsigned char *data, size_t length)
 static bool put_pattern(struct conn *c)
 {
     for (int turn = 0; turn < TURNS * (c->ssl ? 8 : 1) && c->out < c->out_total; turn++) {
-        ssize_t sent = put(c, pattern + c->out % PERIOD, least(c->out_total - c->out, CHUNK));
+        ssize_t sent = put(c, pattern + c->out % PERIOD, least(c->out_total - c->out, c->piece ? c->piece : CHUNK));
         if (sent == AGAIN)
             break;
         if (sent <= 0)
@@ -304,6 +311,7 @@ static bool server_feed(struct conn *c, const unsigned char *data, size_t length
                 if (c->kind == BYTES) {
                     c->in_total = number(c->small + 8);
                     c->out_total = number(c->small + 16);
+                    c->piece = least(number(c->small + 24), CHUNK);
                 }
                 c->small_length = 0;
                 c->stage = c->kind == BYTES ? BODY : REPLY;
@@ -477,7 +485,12 @@ static void client_open(bool priming)
     c->begun = begun;
     c->priming = priming;
     c->in_total = want.kind == BYTES ? want.down : MESSAGE;
-    c->out_total = want.kind == BYTES ? want.up : want.kind == ANSWER ? 0 : MESSAGE;
+    c->out_total = want.kind == BYTES ? want.up : want.kind == ANSWER || want.kind == SILENT ? 0 : MESSAGE;
+    c->piece = want.piece;
+    if (want.kind == SILENT && seen.started % 2)
+        c->head = prefix_length; /* nothing more to say */
+    if (want.pace)
+        slow[slows++] = c;
     seen.started++;
     if (want.tls) {
         c->ssl = SSL_new(context);
@@ -535,7 +548,7 @@ static enum outcome client_feed(struct conn *c, const unsigned char *data, size_
 
 static enum outcome client_end(struct conn *c)
 {
-    if (c->kind == ECHO || c->kind == HOLD || c->in < c->in_total)
+    if (c->kind == ECHO || c->kind == HOLD || c->kind == SILENT || c->in < c->in_total)
         return SHORT;
     if (c->kind == ANSWER)
         return FINE;
@@ -544,14 +557,24 @@ static enum outcome client_end(struct conn *c)
     return FINE;
 }
 
+/* @return: the bytes that may be read now. */
+static size_t allowance(const struct conn *c)
+{
+    if (!want.pace || c->in >= c->in_total)
+        return sizeof scratch;
+    double so_far = (double)want.pace * (double)(now() - c->begun) / 1e9;
+    return so_far <= (double)c->in ? 0 : least((uint64_t)so_far - c->in, sizeof scratch);
+}
+
 static enum outcome client_step(struct conn *c, uint64_t *left)
 {
     ssize_t got = shake(c);
     if (got != 1)
         return got == AGAIN ? LIVES : WRONG;
     enum outcome outcome = client_put(c);
-    for (int turn = 0; outcome == LIVES && turn < TURNS; turn++) {
-        got = take(c, scratch, sizeof scratch);
+    size_t allowed = 1;
+    for (int turn = 0; outcome == LIVES && turn < TURNS && (allowed = allowance(c)); turn++) {
+        got = take(c, scratch, allowed);
         if (got == AGAIN)
             break;
         if (got == BROKEN)
@@ -562,6 +585,8 @@ static enum outcome client_step(struct conn *c, uint64_t *left)
     }
     if (outcome != LIVES)
         return outcome;
+    if (c->kind == SILENT && c->head == prefix_length)
+        c->held = true;
     if ((c->kind == ECHO || c->kind == HOLD) && c->in == MESSAGE && !c->held) {
         if (c->kind == HOLD) {
             c->held = true;
@@ -578,15 +603,51 @@ static enum outcome client_step(struct conn *c, uint64_t *left)
         if (!put_pattern(c))
             return WRONG;
     }
-    watch(c, EPOLLIN | (c->head < prefix_length || c->out < c->out_total ? (uint32_t)EPOLLOUT : 0));
+    bool more = c->head < prefix_length || c->out < c->out_total;
+    /* Never 0: that is for those who are not watched yet. */
+    watch(c, (allowed ? (uint32_t)EPOLLIN : (uint32_t)EPOLLPRI) | (more ? (uint32_t)EPOLLOUT : 0));
     return LIVES;
+}
+
+/* One connection's turn. @return: how many more of them are held now: 1, 0 or -1. */
+static int turn_of(struct conn *c, uint64_t *left)
+{
+    bool was_held = c->held;
+    enum outcome outcome = client_step(c, left);
+    if (outcome == LIVES) {
+        if (c->held == was_held)
+            return 0;
+        seen.done++;
+        return 1;
+    }
+    if (outcome == FINE) {
+        if (c->kind != ECHO && !c->priming) {
+            note_time(c->begun);
+            seen.done++;
+        }
+    } else if (outcome == SHORT) {
+        remember("ended after %" PRIu64 " of %" PRIu64 " bytes", c->in, c->in_total);
+        seen.shorts++;
+    } else {
+        seen.errors++;
+    }
+    if (c->kind == BYTES) {
+        seen.up += c->out;
+        seen.down += c->in;
+    }
+    for (uint64_t at = 0; at < slows; at++)
+        if (slow[at] == c)
+            slow[at] = NULL;
+    conn_free(c);
+    return was_held ? -1 : 0;
 }
 
 /* Run until nothing is left to open and nothing is open; or, when holding, until all are held, and then until standard input ends. */
 static void run(uint64_t left, uint64_t at_once, bool priming)
 {
-    uint64_t held = 0, to_open = want.kind == ECHO ? at_once : left, opening = want.kind == HOLD ? 64 : at_once;
-    bool told = false;
+    bool holding = want.kind == HOLD || want.kind == SILENT, told = false;
+    uint64_t held = 0, to_open = want.kind == ECHO ? at_once : left, opening = holding ? 64 : at_once;
+    uint64_t heard = now();
     struct epoll_event events[EVENTS];
     if (want.kind == ECHO)
         left -= least(left, at_once); /* each connection begins with one of them */
@@ -597,7 +658,7 @@ static void run(uint64_t left, uint64_t at_once, bool priming)
         }
         if (!live)
             return;
-        if (want.kind == HOLD && !told && held == live && !to_open) {
+        if (holding && !told && held == live && !to_open) {
             printf("{\"held\": %" PRIu64 "}\n", held);
             fflush(stdout);
             struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
@@ -605,8 +666,10 @@ static void run(uint64_t left, uint64_t at_once, bool priming)
                 die("epoll_ctl");
             told = true;
         }
-        int ready = epoll_wait(epoll, events, EVENTS, told ? -1 : PATIENCE * 1000);
-        if (!ready) {
+        int ready = epoll_wait(epoll, events, EVENTS, told ? -1 : slows ? BEAT : PATIENCE * 1000);
+        if (ready)
+            heard = now();
+        else if (now() - heard >= PATIENCE * 1000000000ull && !told) {
             remember("%" PRIu64 " connections without a sign of life for %d s", live, PATIENCE);
             seen.errors += live - held + to_open;
             return;
@@ -615,33 +678,11 @@ static void run(uint64_t left, uint64_t at_once, bool priming)
             struct conn *c = events[at].data.ptr;
             if (!c)
                 return;
-            bool was_held = c->held;
-            enum outcome outcome = client_step(c, &left);
-            if (outcome == LIVES) {
-                if (c->held && !was_held) {
-                    held++;
-                    seen.done++;
-                }
-                continue;
-            }
-            if (outcome == FINE) {
-                if (c->kind != ECHO && !c->priming) {
-                    note_time(c->begun);
-                    seen.done++;
-                }
-            } else if (outcome == SHORT) {
-                remember("ended after %" PRIu64 " of %" PRIu64 " bytes", c->in, c->in_total);
-                seen.shorts++;
-            } else {
-                seen.errors++;
-            }
-            held -= was_held;
-            if (c->kind == BYTES) {
-                seen.up += c->out;
-                seen.down += c->in;
-            }
-            conn_free(c);
+            held += (uint64_t)turn_of(c, &left);
         }
+        for (uint64_t at = 0; at < slows; at++)
+            if (slow[at] && (slow[at]->interest & EPOLLPRI || slow[at]->ssl) && allowance(slow[at]))
+                turn_of(slow[at], &left);
     }
 }
 
@@ -731,12 +772,16 @@ static int work(void)
         memcpy(prefix + prefix_length, GREETING, 8);
         memcpy(prefix + prefix_length + 8, &want.up, 8);
         memcpy(prefix + prefix_length + 16, &want.down, 8);
+        memcpy(prefix + prefix_length + 24, &want.piece, 8);
         prefix_length += ORDER;
     }
-    if (want.kind == BYTES || want.kind == HOLD)
+    if (want.kind == SILENT)
+        prefix_length /= 2;
+    if (want.kind == BYTES || want.kind == HOLD || want.kind == SILENT)
         want.count = want.at_once;
     latencies = malloc((want.count + 1) * sizeof *latencies);
-    if (!latencies)
+    slow = malloc((want.count + 1) * sizeof *slow);
+    if (!latencies || !slow)
         die("memory");
     if (want.resume) {
         run(1, 1, true);
@@ -762,10 +807,11 @@ int main(int argc, char **argv)
         {"tls", required_argument, NULL, 't'}, {"ca", required_argument, NULL, 'a'}, {"cert", required_argument, NULL, 'c'},
         {"key", required_argument, NULL, 'k'}, {"resume", no_argument, NULL, 'r'}, {"count", required_argument, NULL, 'n'},
         {"at-once", required_argument, NULL, 'o'}, {"up", required_argument, NULL, 'u'}, {"down", required_argument, NULL, 'd'},
+        {"piece", required_argument, NULL, 'i'}, {"pace", required_argument, NULL, 's'},
         {NULL, 0, NULL, 0},
     };
-    static const char *const kinds[] = {"answer", "echo", "bytes", "hold"};
-    int ports[4] = {0}, tls_port = 0, at = -1;
+    static const char *const kinds[KINDS] = {"answer", "echo", "bytes", "hold", "silent"};
+    int ports[KINDS] = {0}, tls_port = 0, at = -1;
     for (int letter; (letter = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (letter) {
         case 'A': ports[ANSWER] = atoi(optarg); break;
@@ -783,6 +829,8 @@ int main(int argc, char **argv)
         case 'o': want.at_once = strtoull(optarg, NULL, 10); break;
         case 'u': want.up = strtoull(optarg, NULL, 10); break;
         case 'd': want.down = strtoull(optarg, NULL, 10); break;
+        case 'i': want.piece = strtoull(optarg, NULL, 10); break;
+        case 's': want.pace = strtoull(optarg, NULL, 10); break;
         default: return 2;
         }
     }
@@ -804,11 +852,11 @@ int main(int argc, char **argv)
         }
         return serve(listeners, count);
     }
-    for (int kind = 0; optind == argc - 1 && kind < 4; kind++)
+    for (int kind = 0; optind == argc - 1 && kind < KINDS; kind++)
         if (!strcmp(argv[optind], kinds[kind]))
             at = kind;
     if (at < 0 || !want.port || !want.count || !want.at_once || (at == ECHO && want.count < want.at_once) ||
-        (want.tls && want.hello) || (want.resume && !want.tls)) {
+        (want.tls && want.hello) || (want.resume && !want.tls) || (at == SILENT && !want.hello) || (want.pace && at != BYTES)) {
         fprintf(stderr, "usage: see the head of load.c\n");
         return 2;
     }
