@@ -30,6 +30,8 @@ class Server:
     @ivar error_log: where its sessions complain.
     @ivar tls: the context its TLS clients meet (L{sniproxy.tls.contexts.ServerContext}); None where it has no
         certificate.
+    @ivar lent: the same for the clients of servers on its addresses that have no certificate, where this one is the
+        default.
     @ivar tcp_nodelay: for both legs.
     """
 
@@ -42,6 +44,7 @@ class Server:
         self.phases: tuple[list[Handler], ...] = tuple([] for _ in Phase)
         self.content: Content = no_content
         self.tls: Any = None
+        self.lent: Any = None
         self._content_place = -1
 
     def handle(self, phase: Phase, handler: Handler) -> None:

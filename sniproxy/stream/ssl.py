@@ -129,22 +129,24 @@ VERIFY_CLIENT: Final = single(
     "ssl_verify_client", values.one_of({word: word for word in ("off", "on", "optional", "optional_no_ca")}), "off"
 )
 VERIFY_DEPTH: Final = single("ssl_verify_depth", values.number, 1)
+REJECT: Final = single("ssl_reject_handshake", values.flag, False)
 CONF_COMMAND: Final[Directive[tuple[str, ...]]] = Directive(
     "ssl_conf_command", _PLACES, (2, 2), tls13_suites, (), repeat=Repeat.LISTED
 )
 
 
-def context_of(scope: Scope, build: Build, where: tuple[str, int]) -> ServerContext | None:
+def context_of(scope: Scope, build: Build, where: tuple[str, int], reject: bool) -> ServerContext | None:
     """
-    The TLS context of one server; None where it has no certificate.
+    The TLS context of one server; None where it has no certificate and does not refuse everybody either.
 
     @param where: file and line of the C{listen} that wants it.
+    @param reject: whether all that it does is to refuse.
     @raise ConfigError: in nginx's words.
     """
     certificates, keys = scope[CERTIFICATE], scope[CERTIFICATE_KEY]
-    if not certificates:
+    if not certificates and not reject:
         return None
-    if not keys:
+    if certificates and not keys:
         raise ConfigError('no "ssl_certificate_key" is defined for the "listen ... ssl" directive').at(*where)
     if len(keys) < len(certificates):
         raise ConfigError(
@@ -169,6 +171,7 @@ def context_of(scope: Scope, build: Build, where: tuple[str, int]) -> ServerCont
         client_certificate=scope[CLIENT_CERTIFICATE],
         trusted_certificate=scope[TRUSTED_CERTIFICATE],
         crl=scope[CRL],
+        reject=reject,
     )
     return server_context(policy, build.read, build.time)
 
@@ -179,9 +182,10 @@ class Handshake:
     its beginning to the verdict on the certificate.
     """
 
-    __slots__ = ("_seconds", "_session", "_tls")
+    __slots__ = ("_context", "_seconds", "_session", "_tls")
 
     def __init__(self, session: Session, seconds: float) -> None:
+        self._context: Any = None
         self._session = session
         self._seconds = seconds
         self._tls: Any = None
@@ -209,10 +213,14 @@ class Handshake:
         session.hello = verdict
         if session.listening.by_name:
             session.server = session.listening.choose(verdict.server_name, session)
-        context: ServerContext | None = session.server.tls
+        server, default = session.server, session.listening.default
+        context: ServerContext | None = server.tls
+        if context is None and server is not default:
+            context = default.lent
         if context is None:
             session.error('no "ssl_certificate" is defined in server listening on SSL port')
             return INTERNAL_SERVER_ERROR
+        self._context = context
         self._tls = session.client = session.runtime.network.start_tls(session.client, context.connection)
         session.client.handler = self._event
         session.wait_on(self._late)
@@ -261,15 +269,23 @@ class Handshake:
             session.log(level_of(error, "client"), broken(error, HANDSHAKE))
             return INTERNAL_SERVER_ERROR
         self._tls.handler = nothing
-        context: ServerContext = session.server.tls
+        context: ServerContext = self._context
         connection = self._tls.connection
-        judgement = judge_client(connection, context, session.runtime.report)
+        own = None if session.server.tls is context else session.server.scope[VERIFY_CLIENT]
+        judgement = judge_client(connection, context, session.runtime.report, own)
         session.tls = TlsFacts(connection, judgement)
         if not judgement.ok:
             session.info(judgement.message)
             return INTERNAL_SERVER_ERROR
         session.action = ""
         return None
+
+
+def _lends(default: Server, server: Server) -> bool:
+    """
+    Whether a server without a certificate can speak TLS as the default server of its address.
+    """
+    return default is not server and bool(default.scope[CERTIFICATE])
 
 
 def _alert(connection: SSL.Connection) -> bytes:
@@ -309,7 +325,7 @@ class Ssl:
     directives = (
         CERTIFICATE, CERTIFICATE_KEY, PASSWORD_FILE, PROTOCOLS_, CIPHERS, PREFER, CURVE, DHPARAM, SESSION_CACHE,
         SESSION_TICKETS, SESSION_TIMEOUT, ALPN, HANDSHAKE_TIMEOUT, CLIENT_CERTIFICATE, TRUSTED_CERTIFICATE, CRL,
-        VERIFY_CLIENT, VERIFY_DEPTH, CONF_COMMAND,
+        VERIFY_CLIENT, VERIFY_DEPTH, REJECT, CONF_COMMAND,
     )  # fmt: skip
     variables = SSL_VARIABLES
 
@@ -320,7 +336,8 @@ class Ssl:
 
     def attach(self, server: Server, build: Build) -> None:
         """
-        Make the server's context, if any of its addresses speaks TLS: files of the others are never opened.
+        Make the server's context, if any of its addresses speaks TLS: files of the others are never opened. A server
+        that is no address's default needs none, unless the default server has no certificate to lend.
         """
         listenings = [listening for listening in server.listenings if listening.ssl]
         if not listenings:
@@ -329,23 +346,28 @@ class Ssl:
         said = [listen.node for listens in scope[LISTEN] for listen in listens if listen.ssl]
         listen = said[0] if said else listenings[0].node
         node = scope.where(CERTIFICATE) or listen
+        reject = scope[REJECT]
+        server.handle(Phase.SSL, SslHandler(scope[HANDSHAKE_TIMEOUT]))
+        if not scope[CERTIFICATE] and not reject:
+            if not all(_lends(listening.default, server) for listening in listenings):
+                build.error('no "ssl_certificate" is defined for the "listen ... ssl" directive', listen)
+            return
         if scope[VERIFY_CLIENT] in ("on", "optional") and not scope[CLIENT_CERTIFICATE]:
             build.error("no ssl_client_certificate for ssl_verify_client", scope.where(VERIFY_CLIENT) or node)
             return
         try:
-            server.tls = context_of(scope, build, (listen.file, listen.line))
+            server.tls = server.lent = context_of(scope, build, (listen.file, listen.line), reject)
+            if reject:
+                server.lent = context_of(scope, build, (listen.file, listen.line), False)
         except ConfigError as error:
             build.error(error, node)
             return
-        if server.tls is None:
-            build.error('no "ssl_certificate" is defined for the "listen ... ssl" directive', listen)
-            return
+        assert server.tls is not None
         told: set[str] = build.shared.setdefault(Ssl, set())
         for warning in server.tls.warnings:
             if warning not in told:  # once, where many servers inherit what it is about
                 told.add(warning)
                 build.warn(warning, node)
-        server.handle(Phase.SSL, SslHandler(scope[HANDSHAKE_TIMEOUT]))
 
 
 ssl = Ssl()

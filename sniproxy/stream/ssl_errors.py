@@ -31,6 +31,9 @@ _TLS_CALLS: Final = {"recv()": "SSL_read()", "send()": "SSL_write()"}
 
 _REASON: Final = 0x7FFFFF
 
+REJECTED: Final = "callback failed"
+"""What OpenSSL says when C{ssl_reject_handshake} has said no; no other callback of ours can."""
+
 
 def broken(error: OSError, call: str) -> str:
     """
@@ -40,6 +43,8 @@ def broken(error: OSError, call: str) -> str:
     @return: C{recv() failed (104: Connection reset by peer)}, C{SSL_do_handshake() failed (SSL: error:…)}, …
     """
     if isinstance(error, TlsFailure):
+        if error.reasons and error.reasons[-1][2] == REJECTED:
+            return "handshake rejected"
         call = _TLS_CALLS.get(call, call)
         return f"{call} failed (SSL: {' '.join(error_line(library, why) for library, _, why in error.reasons)})"
     why = f" ({error.errno}: {error.strerror})" if error.errno else ""

@@ -77,6 +77,8 @@ class ServerContext:
             context.set_alpn_select_callback(partial(settings.select_alpn, tuple(map(wire, policy.alpn))))
         if policy.verify != "off":
             settings.set_client_verification(context, policy, files, self.exact)
+        if policy.reject:
+            native.reject_hellos(context)
         self.digest: Final = files.digest(policy)
         context.set_session_id(self.digest)
         self.warnings: Final = tuple(warnings)

@@ -132,6 +132,29 @@ def note_links(context: SSL.Context, mode: int) -> None:
     _lib.SSL_CTX_set_verify(context._context, mode, _noting)
 
 
+_UNRECOGNIZED_NAME: Final = 112
+"""RFC 6066 section 3."""
+
+
+def _reject(ssl: Any, alert: Any, argument: Any) -> int:
+    """
+    OpenSSL calls this when it has read a ClientHello and agreed on a version, and has answered nothing.
+    """
+    alert[0] = _UNRECOGNIZED_NAME
+    return int(_lib.SSL_TLSEXT_ERR_ALERT_FATAL)
+
+
+_rejecting: Final = _ffi.callback("int (*)(SSL *, int *, void *)", _reject, error=_lib.SSL_TLSEXT_ERR_ALERT_FATAL)
+
+
+def reject_hellos(context: SSL.Context) -> None:
+    """
+    Let no handshake of C{context} get beyond the ClientHello, whether it has a name or not: the far end gets the alert
+    unrecognized_name and nothing else.
+    """
+    _lib.SSL_CTX_set_tlsext_servername_callback(context._context, _rejecting)
+
+
 def verify_result(connection: SSL.Connection) -> int:
     """
     @return: the last error of the chain's verification, from the session where it was resumed; 0 for none.

@@ -44,6 +44,7 @@ class ServerPolicy:
     @ivar client_certificate: path of authorities that are trusted and whose names are sent to clients.
     @ivar trusted_certificate: path of authorities that are trusted and not advertised.
     @ivar crl: path of revocation lists; with it, every certificate of a chain needs one.
+    @ivar reject: refuse every client at its ClientHello.
     @ivar hook: may refuse what OpenSSL and the mode let in. A context with a hook resumes no sessions, because a
         resumed session has no chain to show it.
     """
@@ -66,6 +67,7 @@ class ServerPolicy:
     client_certificate: str = ""
     trusted_certificate: str = ""
     crl: str = ""
+    reject: bool = False
     hook: VerifyHook | None = None
 
 

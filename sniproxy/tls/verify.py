@@ -28,12 +28,13 @@ from service_identity.cryptography import verify_certificate_hostname, verify_ce
 from sniproxy.tls import native, settings
 from sniproxy.tls.contexts import ClientContext, ServerContext, TLSConnection
 from sniproxy.tls.native import Link
-from sniproxy.tls.policies import VerifyHook
+from sniproxy.tls.policies import VerifyHook, VerifyMode
 
 FORGIVEN: Final = frozenset((18, 19, 20, 21))
 """
 What C{optional_no_ca} overlooks (ngx_ssl_verify_error_optional): no way to a trusted authority, and nothing worse.
 """
+NOTHING_SENT: Final = "client sent no required SSL certificate"
 UNSPECIFIED: Final = 1
 EXPIRED: Final = 10
 
@@ -76,22 +77,30 @@ class Judgement:
 NOT_ASKED: Final = Judgement(True)
 
 
-def judge_client(connection: TLSConnection, context: ServerContext, report: Report) -> Judgement:
+def judge_client(
+    connection: TLSConnection, context: ServerContext, report: Report, verify: VerifyMode | None = None
+) -> Judgement:
     """
     Decide about a client after its handshake (ngx_stream_ssl_handler).
 
     @param report: told of an exception in the policy's hook.
+    @param verify: what the client's server demands, where the handshake was made for another one; None: what the
+        context says. Where the context asks for no certificate there is none.
     """
     policy = context.policy
+    if verify is None:
+        verify = policy.verify
     if policy.verify == "off":
-        return NOT_ASKED
+        return NOT_ASKED if verify != "on" else _refused(NOT_ASKED, NOTHING_SENT)
     seen = _see(connection, context)
+    if verify == "off":
+        return seen
     if seen.certificate is None and not seen.code:
-        if policy.verify == "on":
-            return _refused(seen, "client sent no required SSL certificate")
+        if verify == "on":
+            return _refused(seen, NOTHING_SENT)
         return seen
     code = seen.code
-    if code and not (policy.verify == "optional_no_ca" and code in FORGIVEN):
+    if code and not (verify == "optional_no_ca" and code in FORGIVEN):
         return _refused(seen, f"client SSL certificate verify error: ({code}:{seen.reason})")
     if policy.hook is not None and not _approves(policy.hook, seen.links, report):
         return _refused(seen, "client SSL certificate refused by a verify hook")

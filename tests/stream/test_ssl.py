@@ -299,6 +299,173 @@ class ChoiceTests(SslCase):
             self.assertRefused(here, here.client(data), word)
 
 
+class RejectTests(SslCase):
+    """
+    C{ssl_reject_handshake}.
+    """
+
+    REJECTING = "ssl_reject_handshake on;"
+
+    def assertRejected(self, here: World, far: FarEnd) -> None:
+        """
+        The client has got the alert unrecognized_name and nothing else, and the log a line of the level info.
+        """
+        self.assertRefused(here, far.leg, "[info] *1 handshake rejected while SSL handshaking, client: 192.0.2.77, ")
+        self.assertIn("unrecognized name", str(far.error))
+        self.assertIsNone(far.connection.get_peer_certificate())
+
+    def test_nothing_but_an_alert(self) -> None:
+        """
+        Whoever comes, with a name or without, gets one alert of seven bytes; no certificate is needed, and one that is
+        there is not shown.
+        """
+        for settings in (self.REJECTING, self.REJECTING + CERTIFICATE):
+            for version in VERSIONS:
+                for name in ("a.example", None):
+                    here = World(server(settings), files())
+                    leg = here.client(FarEnd(here.client(), client_connection(name, version=version)).hello())
+                    self.assertEqual(leg.taken(), b"\x15\x03\x03\x00\x02\x02\x70")
+                    here = World(server(settings), files())
+                    self.assertRejected(here, self.begun(here, name, version=version))
+
+    def test_names_that_are_known(self) -> None:
+        """
+        A default server that rejects leaves the others alone, and one that rejects behind an open one is alone, too.
+        """
+        for rejecting, first, second in ((1, self.REJECTING, CERTIFICATE), (2, CERTIFICATE, self.REJECTING)):
+            for name, place in (("a.example", 1), ("b.example", 2), ("c.example", 1), (None, 1)):
+                here = World(
+                    server("server_name a.example;" + first) + server("server_name b.example;" + second, port=2),
+                    files(),
+                )
+                far = self.begun(here, name)
+                if place == rejecting:
+                    self.assertRejected(here, far)
+                else:
+                    self.assertEqual(here.attempt().address.port, place)
+                    self.assertLetIn(here, far)
+
+    def test_wrong_version(self) -> None:
+        """
+        OpenSSL finds out first what it would refuse anyway, as with nginx.
+        """
+        here = World(server(self.REJECTING + "ssl_protocols TLSv1.3;"), files())
+        self.assertRefused(here, self.begun(here, version=SSL.TLS1_2_VERSION).leg, "unsupported protocol")
+
+    def test_malformed(self) -> None:
+        """
+        What is no hello, or one that breaks the rules, is refused in OpenSSL's words, or rejected.
+        """
+        for stream, word in (
+            (b"GET / HTTP/1.0\r\n\r\n", "http request"),
+            (hellos.hello("b example"), "handshake rejected"),
+        ):
+            here = World(server(self.REJECTING), files())
+            self.assertRefused(here, here.client(stream), word)
+
+    def test_its_own_certificate_must_hold(self) -> None:
+        """
+        Files that a server names which rejects everybody are read all the same.
+        """
+        text = f"stream {{ {server(self.REJECTING + 'ssl_certificate x.pem; ssl_certificate_key x.key;')} }}"
+        (complaint,) = self.assertRaises(ConfigErrors, configured, text, files()).errors
+        self.assertIn('cannot load certificate "/etc/x.pem"', str(complaint))
+
+
+class LentTests(SslCase):
+    """
+    Servers without a certificate, behind a default server that has one.
+    """
+
+    STRICT = "ssl_verify_client on; ssl_client_certificate ca.pem;"
+
+    def two(self, first: str = "", second: str = "") -> World:
+        """
+        A server with a certificate, and b.example without.
+        """
+        return World(
+            server(CERTIFICATE + first) + server("server_name b.example;" + second, port=2),
+            files(),
+        )
+
+    def test_certificate_of_the_default(self) -> None:
+        """
+        Clients of such a server are shown the default server's certificate, and get to the server they asked for.
+        """
+        for first in ("", "ssl_reject_handshake on;"):
+            for version in VERSIONS:
+                here = self.two(first)
+                far = self.begun(here, "b.example", version=version)
+                self.assertEqual(here.attempt().address.port, 2)
+                certificate = far.connection.get_peer_certificate(as_cryptography=True)
+                assert certificate is not None
+                self.assertEqual(certificate.subject.rfc4514_string(), "CN=a.example")
+                self.assertLetIn(here, far)
+
+    def test_whose_demands(self) -> None:
+        """
+        The certificate is asked for as the default server says, and judged as the server says that was asked for.
+        """
+        good, bad = identities()["B"], identities()["exp"]
+        for first, second, admitted, refusal in (
+            (self.STRICT, "", (None, good, bad), ""),
+            (self.STRICT, "ssl_verify_client on;", (good,), "(10:certificate has expired)"),
+            (self.STRICT, "ssl_verify_client optional;", (None, good), "(10:certificate has expired)"),
+            ("", self.STRICT, (), "client sent no required SSL certificate"),
+            ("", "ssl_verify_client optional;", (None, good, bad), ""),
+        ):
+            for version in VERSIONS:
+                for identity in (None, good, bad):
+                    here = self.two(first, second)
+                    far = self.begun(here, "b.example", version=version, identity=identity)
+                    if identity in admitted:
+                        self.assertEqual(here.attempt().address.port, 2)
+                    else:
+                        word = "no required SSL certificate" if identity is None else refusal
+                        self.assertRefused(here, far.leg, word)
+
+    def test_what_was_seen(self) -> None:
+        """
+        What the default server asked for is in the variables, though nobody cares.
+        """
+        here = self.two(self.STRICT)
+        self.begun(here, "b.example", identity=identities()["exp"])
+        session = here.session()
+        self.assertEqual(
+            here.value("$ssl_client_verify $ssl_client_s_dn", session), "FAILED:certificate has expired CN=exp"
+        )
+
+    def test_a_ticket_is_judged_again(self) -> None:
+        """
+        A session made where nobody cares opens no door where somebody does.
+        """
+        for identity in (None, identities()["exp"]):
+            for version in VERSIONS:
+                here = self.two(self.STRICT)
+                settings = client_settings(version=version, identity=identity)
+                far = FarEnd(here.client(), client_of(settings, "b.example")).shake()
+                self.assertLetIn(here, far)
+                session = far.connection.get_session()
+                here.session().finish()
+                FarEnd(here.client(), client_of(settings, "a.example", session)).shake()
+                self.assertEqual(here.statuses(), [200, 500])
+
+    def test_nobody_to_lend(self) -> None:
+        """
+        The default server of an address, and the others where it has no certificate itself, need one: that is an
+        error of the line of their C{listen}.
+        """
+        for first, second, lines in (
+            ("ssl_reject_handshake on;", "", [2]),
+            ("", CERTIFICATE, [1]),
+            ("", "", [1, 2]),
+        ):
+            text = "stream {" + server(first) + server("server_name b.example;" + second) + "}"
+            found = self.assertRaises(ConfigErrors, configured, text, files()).errors
+            self.assertEqual([error.line for error in found], lines)
+            self.assertIn('no "ssl_certificate" is defined for the "listen ... ssl" directive', str(found[0]))
+
+
 class BadClientTests(SslCase):
     """
     Clients that do not finish.

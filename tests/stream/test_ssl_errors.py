@@ -33,6 +33,14 @@ class WordsTests(SynchronousTestCase):
         for call, told in (("recv()", "SSL_read()"), ("send()", "SSL_write()")):
             self.assertTrue(broken(error, call).startswith(f"{told} failed (SSL: error:"))
 
+    def test_rejected(self) -> None:
+        """
+        A handshake that ssl_reject_handshake has ended is told in nginx's words, as what any stranger can cause.
+        """
+        error = TlsFailure((("SSL routines", "", "callback failed"),))
+        self.assertEqual(broken(error, HANDSHAKE), "handshake rejected")
+        self.assertEqual(level_of(error, "client"), INFO)
+
     def test_sockets(self) -> None:
         """
         Where the socket broke the system's words are told; in a handshake it is the peer that closed.

@@ -4,6 +4,7 @@ Contexts are whole, and keep what belongs to others out.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from socket import socketpair
 
 from OpenSSL import SSL
@@ -100,6 +101,14 @@ class ServerContextTests(SynchronousTestCase):
         other.bio_shutdown()
         self.assertRaises(SSL.ZeroReturnError, other.recv, 100)
         self.assertFalse(move(one, other))
+
+    def test_rejects(self) -> None:
+        """
+        A policy that rejects lets no handshake through, whatever certificate it has.
+        """
+        server = self.disk.server(replace(self.policy, reject=True))
+        error = self.assertRaises(SSL.Error, pair, self.disk.client(ClientPolicy()), server)
+        self.assertIn("callback failed", str(error))
 
     def test_unchangeable(self) -> None:
         """

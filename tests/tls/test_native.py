@@ -138,6 +138,21 @@ class NativeTests(SynchronousTestCase):
         self.assertEqual(self.reads(there=True), [None, None, b"word"])
         self.assertEqual(self.reads(there=False), [b"word"])
 
+    def test_reject_hellos(self) -> None:
+        """
+        A context that rejects answers every ClientHello with one alert.
+        """
+        server, client = SSL.Context(SSL.TLS_METHOD), SSL.Connection(SSL.Context(SSL.TLS_METHOD))
+        native.reject_hellos(server)
+        connection = SSL.Connection(server)
+        connection.set_accept_state()
+        client.set_connect_state()
+        self.assertRaises(SSL.WantReadError, client.do_handshake)
+        connection.bio_write(client.bio_read(1 << 16))
+        error = self.assertRaises(SSL.Error, connection.do_handshake)
+        self.assertEqual([reason for _, _, reason in error.args[0]], ["callback failed"])
+        self.assertEqual(connection.bio_read(1 << 16), b"\x15\x03\x03\x00\x02\x02\x70")
+
     def test_groups(self) -> None:
         """
         Known groups are taken, unknown ones are not and leave no error behind.

@@ -119,6 +119,29 @@ class ClientTableTests(SynchronousTestCase):
         """
         self.table(session_tickets=False, session_cache=("shared:TLS:1m",))
 
+    def test_what_another_demands(self) -> None:
+        """
+        Where the client's server is not the one whose context it met, the former's demand decides about what the
+        latter asked for.
+        """
+        disk = Disk()
+        files = disk.add("server", pki.leaf(B_CA, "server.example.com"))
+        for asks in (False, True):
+            policy = ServerPolicy((files,), verify="on" if asks else "off", client_certificate=disk.trust("cc", B_CA))
+            server = disk.server(policy)
+            for mode, let_in in (
+                ("off", {"none", "B", "exp"}),
+                ("on", {"B"} if asks else set()),
+                ("optional", {"none", "B"} if asks else {"none", "B", "exp"}),
+            ):
+                for name in ("none", "B", "exp"):
+                    client = CLIENTS[name]
+                    shown = (disk.add("visitor", client),) if client else ()
+                    _, other = pair(disk.client(ClientPolicy(certificates=shown)), server)
+                    judgement = judge_client(other, server, no_report, mode)  # type: ignore[arg-type]
+                    self.assertEqual(judgement.ok, name in let_in, (asks, mode, name))
+                    self.assertEqual(judgement.certificate is not None, asks and name != "none")
+
     def test_texts(self) -> None:
         """
         The variable and the log say what nginx says.
