@@ -74,11 +74,11 @@ class Choice:
             if peer.down or peer.full():
                 peer = None
         else:
-            peer = self._from(self._group, now)
+            peer = self._take(self._group, self.pick(self._group, now), now)
             if peer is None and self._group.backup is not None:
                 self._group = self._group.backup
                 self._tried = 0
-                peer = self._from(self._group, now)
+                peer = self._take(self._group, self.pick_backup(self._group, now), now)
         self._current = peer
         if peer is not None:
             peer.conns += 1
@@ -126,8 +126,15 @@ class Choice:
         """
         raise NotImplementedError
 
-    def _from(self, group: Group, now: float) -> Peer | None:
-        place = self.pick(group, now)
+    def pick_backup(self, group: Group, now: float) -> int | None:
+        """
+        The method where the peers before the backups were of no use a moment ago; most methods know no difference.
+
+        @return: as C{pick}.
+        """
+        return self.pick(group, now)
+
+    def _take(self, group: Group, place: int | None, now: float) -> Peer | None:
         if place is None:
             return None
         self._tried |= 1 << place
@@ -142,7 +149,7 @@ class Balancer:
     """
     Gives each session its own L{Choice} over peers that all share.
 
-    @ivar group: the peers.
+    @ivar group: the peers. Sessions that have begun go on with the group they began with.
     """
 
     choice: type[Choice] = Choice
@@ -157,3 +164,9 @@ class Balancer:
         @param subject: the session; given back to C{disabled}.
         """
         return self.choice(self.group, subject, self._clock, self._disabled)
+
+    def renew(self, group: Group) -> None:
+        """
+        From now on there are other peers; those that stay are the same objects, with all that is known of them.
+        """
+        self.group = group

@@ -8,8 +8,32 @@ comes back by one each turn.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sniproxy.balancing.choice import Balancer, Choice
 from sniproxy.balancing.peers import Group, Peer
+
+
+def take_turn(group: Group, places: Iterable[int]) -> int | None:
+    """
+    One turn among some of the peers of a group, all of them available: for methods that find several alike.
+
+    @return: the place of the peer whose turn it is; None where there are no places.
+    """
+    best: Peer | None = None
+    chosen: int | None = None
+    total = 0
+    for place in places:
+        peer = group.peers[place]
+        peer.current_weight += peer.effective_weight
+        total += peer.effective_weight
+        if peer.effective_weight < peer.weight:
+            peer.effective_weight += 1
+        if best is None or peer.current_weight > best.current_weight:
+            best, chosen = peer, place
+    if best is not None:
+        best.current_weight -= total
+    return chosen
 
 
 class RoundRobinChoice(Choice):
@@ -23,21 +47,8 @@ class RoundRobinChoice(Choice):
         """
         @return: the place of the peer whose turn it is; the first of equals.
         """
-        best: Peer | None = None
-        place: int | None = None
-        total = 0
-        for index, peer in enumerate(group.peers):
-            if not self.available(index, peer, now):
-                continue
-            peer.current_weight += peer.effective_weight
-            total += peer.effective_weight
-            if peer.effective_weight < peer.weight:
-                peer.effective_weight += 1
-            if best is None or peer.current_weight > best.current_weight:
-                best, place = peer, index
-        if best is not None:
-            best.current_weight -= total
-        return place
+        available = self.available
+        return take_turn(group, [place for place, peer in enumerate(group.peers) if available(place, peer, now)])
 
 
 class RoundRobin(Balancer):

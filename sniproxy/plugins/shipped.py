@@ -10,10 +10,14 @@ from sniproxy.logs.error_log import errlog
 from sniproxy.service.core import service_core
 from sniproxy.stream.core import core
 from sniproxy.stream.log import log
+from sniproxy.stream.hash import hash_
+from sniproxy.stream.least_conn import least_conn
+from sniproxy.stream.least_time import least_time
 from sniproxy.stream.map import map_
 from sniproxy.stream.proxy import proxy
 from sniproxy.stream.resolver import resolver_module
 from sniproxy.stream.ssl import ssl
+from sniproxy.stream.random_ import random
 from sniproxy.stream.ssl_preread import ssl_preread
 from sniproxy.stream.upstream import upstream
 
@@ -28,7 +32,11 @@ __all__ = [
     "proxy",
     "resolver_module",
     "service_core",
+    "hash_",
     "ssl",
     "ssl_preread",
+    "least_conn",
+    "least_time",
     "upstream",
 ]
+    "random",

@@ -9,7 +9,19 @@ before its certificate was judged.
 
 from __future__ import annotations
 
-from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
+from errno import (
+    EAGAIN,
+    ECONNREFUSED,
+    ECONNRESET,
+    EHOSTDOWN,
+    EHOSTUNREACH,
+    EMFILE,
+    ENETDOWN,
+    ENETUNREACH,
+    ENFILE,
+    ENOBUFS,
+    ENOMEM,
+)
 from typing import TYPE_CHECKING, Any, Final
 
 from sniproxy.addresses import Address, numeric
@@ -31,6 +43,9 @@ if TYPE_CHECKING:
 
 _OUR_OWN: Final = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})
 """What this process or machine has run out of: no fault of a peer's, and the next one would not help."""
+
+_USUAL: Final = frozenset({EAGAIN, ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH})
+"""How networks refuse at once; anything else, a missing unix socket being one, is louder."""
 
 
 class Proxying:
@@ -101,6 +116,14 @@ class Proxying:
         From the upstream.
         """
         return 0 if self._relaying is None else self._relaying.down.received
+
+    @property
+    def first_byte_time(self) -> float | None:
+        """
+        Seconds from the begin of this try to the first byte of the upstream; None before there is one.
+        """
+        relaying = self._relaying
+        return None if relaying is None or relaying.down.began is None else relaying.down.began - self._tried_at
 
     # Which upstream
 
@@ -212,7 +235,8 @@ class Proxying:
                 session.run(session.finish, INTERNAL_SERVER_ERROR)
                 return
             where = "" if bits else f" to {self._peer.address.text}"
-            session.log(ERROR, f"connect(){where} failed ({outcome.errno}: {outcome.strerror})")
+            level = ERROR if bits or outcome.errno in _USUAL else CRIT
+            session.log(level, f"connect(){where} failed ({outcome.errno}: {outcome.strerror})")
             session.run(self._next)
             return
         self._leg = outcome
@@ -307,16 +331,15 @@ class Proxying:
             question.cancel()
         if self._relaying is not None:
             self._relaying.stop()
-        if self._peer is not None:
-            self._peer = None
-            self._choice.release(failed)
         state, self._state = self._state, None
         if state is not None:
             state.session_time = self._session.runtime.now() - self._tried_at
             state.bytes_sent = self.bytes_to_upstream
             state.bytes_received = self.bytes_from_upstream
-            if self._relaying is not None and self._relaying.down.began is not None:
-                state.first_byte_time = self._relaying.down.began - self._tried_at
+            state.first_byte_time = self.first_byte_time
+        if self._peer is not None:
+            self._peer = None
+            self._choice.release(failed)
         if self._leg is not None:
             leg, self._leg = self._leg, None
             key, self._key = self._key, None

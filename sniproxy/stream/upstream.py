@@ -163,14 +163,36 @@ def literal(addresses: Sequence[Address], name: str = "") -> Upstream:
     return Upstream(text, [Peer(address, text) for address in addresses])
 
 
-def balance_with(build: Build, scope: Scope, method: Method, node: Node) -> None:
+@dataclass(frozen=True, slots=True)
+class Balancing:
+    """
+    How one C{upstream} block is balanced.
+
+    @ivar backups: whether the C{server}s that follow may be C{backup}.
+    """
+
+    method: Method = RoundRobin
+    backups: bool = True
+
+
+def balance_with(build: Build, scope: Scope, method: Method, node: Node, *, backups: bool = True) -> None:
     """
     For the converters of directives such as C{least_conn}: choose how one C{upstream} block is balanced.
+
+    @param backups: whether C{server}s that follow may be C{backup}; those before may in any case, as in nginx.
     """
-    key = (balance_with, scope)
+    key = (Balancing, scope)
     if key in build.shared:
         build.warn("load balancing method redefined", node)
-    build.shared[key] = method
+    build.shared[key] = Balancing(method, backups)
+
+
+def _balancing(build: Build, scope: Scope) -> Balancing:
+    """
+    What the block has said so far.
+    """
+    found: Balancing = build.shared.get((Balancing, scope), Balancing())
+    return found
 
 
 def _add_group(known: dict[str, Upstream], scope: Scope, build: Build) -> None:
@@ -183,8 +205,7 @@ def _add_group(known: dict[str, Upstream], scope: Scope, build: Build) -> None:
     if SERVER not in scope.nodes:
         build.error("no servers are inside upstream", node)
     peers = [peer for line in scope[SERVER] for peer in line.peers()]
-    method: Method = build.shared.get((balance_with, scope), RoundRobin)
-    known[name.lower()] = made = Upstream(name, peers, method)
+    known[name.lower()] = made = Upstream(name, peers, _balancing(build, scope).method)
     if made.group.backup is not None and not made.group.peers:
         build.error(f'no servers in upstream "{name}"', node)
 
@@ -234,6 +255,8 @@ def _line(node: Node, build: Build, scope: Scope) -> Line:
     for word in node.args[1:]:
         name, equals, text = word.partition("=")
         value: float | None = None
+        if word == "backup" and not _balancing(build, scope).backups:
+            raise ConfigError(f'balancing method does not support parameter "{word}"')
         if word in ("backup", "down"):
             value = True
         elif not equals:

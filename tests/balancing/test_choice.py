@@ -253,3 +253,17 @@ class ChoiceTests(SynchronousTestCase):
         choice = self.balancer(peer(1), peer(2)).begin(None)
         choice.connected()
         self.assertEqual(choice.tries, 2)
+
+    def test_others_from_now_on(self) -> None:
+        """
+        When the group changes, sessions that have begun go on with theirs, and those that begin have the new one.
+        """
+        a, b, c = peer(1), peer(2), peer(3)
+        balancer = self.balancer(a, b)
+        earlier = balancer.begin(None)
+        earlier.next()
+        balancer.renew(Group.of("back", [b, c]))
+        later = balancer.begin(None)
+        self.assertEqual([later.next(), later.next(), later.next()], [b, c, None])
+        earlier.release(True)
+        self.assertEqual([earlier.next(), earlier.next()], [b, None])

@@ -313,6 +313,16 @@ class NextPeerTests(ProxyingCase):
             self.assertEqual(self.calls, ["next", "failed", "next", "connected", "released"])
             self.assertAllReleased(world)
 
+    def test_unusual_refusals_are_louder(self) -> None:
+        """
+        What networks do every day is an error; what the system says of a socket that is not there is critical.
+        """
+        for number, level in ((errno.ENETUNREACH, "error"), (errno.ENOENT, "crit"), (errno.EACCES, "crit")):
+            world = self.counted(three())
+            world.client()
+            world.attempt().fail(number, at_once=True)
+            self.assertIn(f"[{level}] *1 connect() to 192.0.2.2:1 failed ({number}: ", "".join(world.lines))
+
     def test_nothing_left_of_ours(self) -> None:
         """
         Where we have run out of something ourselves the session ends with 500, and no peer is thought worse of.
