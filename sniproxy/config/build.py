@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn
 from sniproxy.config.directives import Directive, Repeat, Scope, allowed, clashes, declared
 from sniproxy.config.grammar import COMMAND_LINE, Glob, Node, Parser, Read
 from sniproxy.config.known import refusal
-from sniproxy.config.template import Render, Template, Variable, cached, direct, pieces, volatile
+from sniproxy.config.template import Reference, Render, Template, Variable, cached, direct, pieces, volatile
 from sniproxy.errors import ConfigError, ConfigErrors
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -157,6 +157,19 @@ class Build:
         Whether there is such a variable so far.
         """
         return self._find(name.lower(), kind) is not None
+
+    def wants(self, *names: str, kind: str = "stream") -> bool:
+        """
+        Whether a template that was read so far has one of these variables.
+
+        @param names: in lower case.
+        """
+        return any(
+            isinstance(piece, Reference) and piece.name in names
+            for template, _, of in self._templates
+            if of == kind
+            for piece in template.pieces
+        )
 
     def _find(self, name: str, kind: str) -> Variable | None:
         found = self._variables.get((kind, name))

@@ -33,11 +33,11 @@ from sniproxy.stream.preread import Looking
 from sniproxy.stream.server import Server
 from sniproxy.stream.session import Session
 from sniproxy.stream.ssl_errors import HANDSHAKE, broken, level_of
-from sniproxy.stream.ssl_variables import SSL_VARIABLES, TlsFacts
+from sniproxy.stream.ssl_variables import HANDSHAKING, SSL_VARIABLES, TlsFacts
 from sniproxy.tls.contexts import ServerContext, server_context
 from sniproxy.tls.credentials import read_passwords
 from sniproxy.tls.policies import DEFAULT_PROTOCOLS, PROTOCOLS, ServerPolicy
-from sniproxy.tls.verify import judge_client
+from sniproxy.tls.verify import NOT_ASKED, judge_client
 from sniproxy.wire.client_hello import ClientHello, HelloReader
 
 DECODE_ERROR: Final = b"\x15\x03\x03\x00\x02\x02\x32"
@@ -172,6 +172,7 @@ def context_of(scope: Scope, build: Build, where: tuple[str, int], reject: bool)
         trusted_certificate=scope[TRUSTED_CERTIFICATE],
         crl=scope[CRL],
         reject=reject,
+        signatures=build.wants("ssl_sigalg", "ssl_client_sigalg"),
     )
     return server_context(policy, build.read, build.time)
 
@@ -195,7 +196,7 @@ class Handshake:
         @return: what the handler has to answer.
         """
         session = self._session
-        session.action = "SSL handshaking"
+        session.action = HANDSHAKING
         looking = Looking(session, HelloReader(HELLO_LIMIT), HELLO_LIMIT, self._decided, self._failed)
         return looking.begin(self._seconds)
 
@@ -205,6 +206,7 @@ class Handshake:
         return INTERNAL_SERVER_ERROR
 
     def _late(self) -> None:
+        self._session.tls = TlsFacts(self._tls.connection, NOT_ASKED)
         self._session.finish(self._failed(self._session, TimeoutError(ETIMEDOUT, strerror(ETIMEDOUT)), True))
 
     def _decided(self, session: Session, verdict: Any) -> Any:
@@ -266,6 +268,7 @@ class Handshake:
             if not self._tls.handshake():
                 return WAIT
         except OSError as error:
+            session.tls = TlsFacts(self._tls.connection, NOT_ASKED)
             session.log(level_of(error, "client"), broken(error, HANDSHAKE))
             return INTERNAL_SERVER_ERROR
         self._tls.handler = nothing

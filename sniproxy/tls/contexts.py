@@ -20,6 +20,7 @@ from sniproxy.tls import native, settings
 from sniproxy.tls.files import Files, wire
 from sniproxy.tls.pem import Read
 from sniproxy.tls.policies import ClientPolicy, ServerPolicy
+from sniproxy.tls.signatures import scheme
 
 Clock = Callable[[], float]
 """
@@ -35,7 +36,12 @@ class TLSConnection(SSL.Connection):
     @ivar good_until: when a session of this connection stops being good, in seconds since the epoch; None as long as
         the peer was not judged, or was refused.
     @ivar offered_until: the same of the session that was offered, if one was.
+    @ivar signature: the number of the scheme we have signed by; 0 where we have not, or it is not noted.
+    @ivar peer_signature: the same of the peer.
     """
+
+    signature = 0
+    peer_signature = 0
 
     def __init__(self, context: SSL.Context, socket: Socket | None = None) -> None:
         super().__init__(context, socket)
@@ -44,6 +50,14 @@ class TLSConnection(SSL.Connection):
         self.links: list[native.Link] = []
         self.good_until: float | None = None
         self.offered_until: float | None = None
+
+
+def _note_signature(connection: TLSConnection, sent: bool, message: bytes) -> None:
+    number = scheme(message)
+    if number and sent:
+        connection.signature = number
+    elif number:
+        connection.peer_signature = number
 
 
 class ServerContext:
@@ -79,6 +93,8 @@ class ServerContext:
             settings.set_client_verification(context, policy, files, self.exact)
         if policy.reject:
             native.reject_hellos(context)
+        if policy.signatures:
+            native.show_handshakes(context, _note_signature)
         self.digest: Final = files.digest(policy)
         context.set_session_id(self.digest)
         self.warnings: Final = tuple(warnings)

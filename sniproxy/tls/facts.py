@@ -5,6 +5,7 @@ spelling (ngx_event_openssl.c). Nothing is computed before it is asked for.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 from urllib.parse import quote
@@ -14,7 +15,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
-from sniproxy.tls import native, sessions
+from sniproxy.tls import names, native, sessions
+from sniproxy.tls.contexts import TLSConnection
 
 _SHORT_NAMES: Final = {
     "0.9.2342.19200300.100.1.1": "UID",
@@ -72,6 +74,15 @@ def cipher(connection: SSL.Connection) -> str:
     return connection.get_cipher_name() or ""
 
 
+def ciphers(connection: SSL.Connection, codes: Iterable[int]) -> str:
+    """
+    C{$ssl_ciphers}: OpenSSL's names, joined by colons; in hexadecimal what it does not know.
+
+    @param codes: what the client offers, in its order.
+    """
+    return ":".join(native.cipher_name(connection, code) or names.unknown(code) for code in codes)
+
+
 def curve(connection: SSL.Connection) -> str:
     """
     C{$ssl_curve}: the group of the key exchange; empty where there was none.
@@ -85,6 +96,20 @@ def session_id(connection: SSL.Connection) -> str:
     C{$ssl_session_id}: in hexadecimal, perhaps empty.
     """
     return sessions.session_id(native.session_der(connection)).hex()
+
+
+def signature(connection: TLSConnection) -> str:
+    """
+    C{$ssl_sigalg}: by what we have signed; empty where we have not.
+    """
+    return names.signatures((connection.signature,)) if connection.signature else ""
+
+
+def peer_signature(connection: TLSConnection) -> str:
+    """
+    C{$ssl_client_sigalg}: the same of the peer.
+    """
+    return names.signatures((connection.peer_signature,)) if connection.peer_signature else ""
 
 
 def session_reused(connection: SSL.Connection) -> str:

@@ -13,6 +13,7 @@ the decision falls by them, and no session is ever resumed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, Protocol
 
@@ -153,6 +154,45 @@ def reject_hellos(context: SSL.Context) -> None:
     unrecognized_name and nothing else.
     """
     _lib.SSL_CTX_set_tlsext_servername_callback(context._context, _rejecting)
+
+
+_HANDSHAKE: Final = 22
+
+Heard = Callable[[Any, bool, bytes], None]
+
+
+def show_handshakes(context: SSL.Context, hear: Heard) -> None:
+    """
+    Show each handshake message of C{context}'s connections to C{hear}: the connection, whether we send it, and the
+    message with its header. Without the binding nothing is shown.
+    """
+
+    def show(sent: int, version: int, kind: int, data: Any, length: int, ssl: Any, argument: Any) -> None:
+        if kind == _HANDSHAKE:
+            connection = SSL.Connection._reverse_mapping.get(ssl)
+            if connection is not None:
+                hear(connection, bool(sent), bytes(_ffi.buffer(data, length)))
+
+    if hasattr(_lib, "SSL_CTX_set_msg_callback"):
+        # what it raises goes nowhere: OpenSSL asks for no answer
+        shown = _ffi.callback("void (*)(int, int, int, const void *, size_t, SSL *, void *)", show, onerror=_quiet)
+        _lib.SSL_CTX_set_msg_callback(context._context, shown)
+        context._shown_to = shown  # type: ignore[attr-defined]  # lives as long as the context
+
+
+def _quiet(kind: Any, error: Any, traceback: Any) -> None:
+    """
+    Called from C: nothing may be raised, and nothing depends on what was not heard.
+    """
+
+
+def cipher_name(connection: SSL.Connection, code: int) -> str:
+    """
+    @param code: of the registry of cipher suites.
+    @return: OpenSSL's name; empty where it knows none.
+    """
+    cipher = _lib.SSL_CIPHER_find(connection._ssl, code.to_bytes(2, "big"))
+    return "" if cipher == _ffi.NULL else str(_ffi.string(_lib.SSL_CIPHER_get_name(cipher)).decode("ascii"))
 
 
 def verify_result(connection: SSL.Connection) -> int:

@@ -45,6 +45,7 @@ class ServerPolicy:
     @ivar trusted_certificate: path of authorities that are trusted and not advertised.
     @ivar crl: path of revocation lists; with it, every certificate of a chain needs one.
     @ivar reject: refuse every client at its ClientHello.
+    @ivar signatures: note by which algorithms both sides have signed.
     @ivar hook: may refuse what OpenSSL and the mode let in. A context with a hook resumes no sessions, because a
         resumed session has no chain to show it.
     """
@@ -68,6 +69,7 @@ class ServerPolicy:
     trusted_certificate: str = ""
     crl: str = ""
     reject: bool = False
+    signatures: bool = False
     hook: VerifyHook | None = None
 
 

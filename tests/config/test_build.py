@@ -44,6 +44,25 @@ class Values(SynchronousTestCase):
     What a right configuration becomes.
     """
 
+    def test_wants(self) -> None:
+        """
+        While a configuration is made it can be asked which variables its texts have, of which kind.
+        """
+        found: list[bool] = []
+        node = Node("x", (), (), None, "f", 1)
+
+        def look(made: Build) -> None:
+            made.template("a ${Protocol}", node)
+            made.template("$1 $other", node, "http")
+            asked = (("protocol",), ("other",), ("other", "protocol"), ("1",))
+            found.extend(made.wants(*names) for names in asked)
+            found.append(made.wants("other", kind="http"))
+            made.errors.clear()
+
+        variables = (Variable("protocol", str), Variable("other", str, kind="http"))
+        configure("", [Module("m", (), variables)], file="f", assemble=[look])
+        self.assertEqual(found, [True, False, True, False, True])
+
     def test_scopes(self) -> None:
         """
         Each directive's value is found in its block, by its declaration.

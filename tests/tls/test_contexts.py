@@ -14,7 +14,7 @@ from sniproxy.tls import native
 from sniproxy.tls.contexts import server_context
 from sniproxy.tls.policies import ClientPolicy, ServerPolicy
 from tests.support import pki
-from tests.tls.pump import Disk, move, pair, shake
+from tests.tls.pump import DH_PARAMETERS, Disk, move, pair, shake
 
 CA = pki.authority("CA")
 OTHER_CA = pki.authority("CA")
@@ -109,6 +109,38 @@ class ServerContextTests(SynchronousTestCase):
         server = self.disk.server(replace(self.policy, reject=True))
         error = self.assertRaises(SSL.Error, pair, self.disk.client(ClientPolicy()), server)
         self.assertIn("callback failed", str(error))
+
+    def test_signatures(self) -> None:
+        """
+        Where it is asked for, a connection knows by which algorithm each side has signed, and nothing where nobody did.
+        """
+        trust = self.disk.trust("ca", CA)
+        shown = ClientPolicy((self.disk.add("c", pki.leaf(CA, "client", kind="rsa")),), session_reuse=True)
+        for protocol, ciphers, expected in (
+            ("TLSv1.3", "HIGH", (0x0403, 0x0804)),
+            ("TLSv1.2", "HIGH", (0x0403, 0x0804)),
+            ("TLSv1.2", "kDHE", (0x0804, 0x0804)),
+            ("TLSv1.2", "kRSA", (0, 0x0804)),
+        ):
+            identity = LEAF if ciphers == "HIGH" else pki.leaf(CA, "rsa", kind="rsa")
+            self.disk.files["/dh.pem"] = DH_PARAMETERS
+            server = self.disk.server(
+                ServerPolicy(
+                    (self.disk.add("t", identity),),
+                    protocols=(protocol,),
+                    ciphers=ciphers,
+                    verify="on",
+                    client_certificate=trust,
+                    dhparam="/dh.pem",
+                    signatures=True,
+                )
+            )
+            client = self.disk.client(replace(shown, ciphers="ALL"))
+            one, other = pair(client, server)
+            self.assertEqual((other.signature, other.peer_signature), expected, (protocol, ciphers))
+            _, again = pair(client, server, one.get_session())
+            self.assertTrue(native.session_reused(again))
+            self.assertEqual((again.signature, again.peer_signature), (0, 0))
 
     def test_unchangeable(self) -> None:
         """

@@ -130,12 +130,24 @@ class ConnectionTests(SynchronousTestCase):
         self.assertEqual(facts.session_reused(again), "r")
         self.assertRegex(facts.session_id(again), "^[0-9a-f]{64}$")
 
+    def test_offered(self) -> None:
+        """
+        What a client offers has OpenSSL's names where it has any; signatures are named where they were noted.
+        """
+        disk = Disk()
+        server = disk.server(ServerPolicy((disk.add("s", pki.leaf(CA, "s")),), signatures=True))
+        _, other = pair(disk.client(ClientPolicy()), server)
+        self.assertEqual(facts.ciphers(other, (0x1301, 0x0A0A, 0x002F)), "TLS_AES_128_GCM_SHA256:0x0a0a:AES128-SHA")
+        self.assertEqual((facts.signature(other), facts.peer_signature(other)), ("ecdsa_secp256r1_sha256", ""))
+        other.peer_signature = 0x0804
+        self.assertEqual(facts.peer_signature(other), "rsa_pss_rsae_sha256")
+
     def test_before(self) -> None:
         """
         Before a handshake there is nothing to tell.
         """
         disk = Disk()
         connection = disk.server(ServerPolicy((disk.add("s", pki.leaf(CA, "s")),))).connection()
-        for fact in (facts.cipher, facts.curve, facts.session_id, facts.alpn):
+        for fact in (facts.cipher, facts.curve, facts.session_id, facts.alpn, facts.signature):
             self.assertEqual(fact(connection), "")
         self.assertEqual(facts.session_reused(connection), ".")

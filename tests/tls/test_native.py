@@ -153,6 +153,55 @@ class NativeTests(SynchronousTestCase):
         self.assertEqual([reason for _, _, reason in error.args[0]], ["callback failed"])
         self.assertEqual(connection.bio_read(1 << 16), b"\x15\x03\x03\x00\x02\x02\x70")
 
+    def handshake(self) -> list[tuple[bool, int]]:
+        """
+        The handshake messages of a server that are shown, by who sent them and their type, up to its first flight.
+        """
+        heard: list[tuple[bool, int]] = []
+        server = SSL.Context(SSL.TLS_METHOD)
+        identity = pki.self_signed()
+        server.use_certificate(identity.certificate)
+        server.use_privatekey(identity.key)
+        native.show_handshakes(server, lambda connection, sent, message: heard.append((sent, message[0])))
+        connection, client = SSL.Connection(server), SSL.Connection(SSL.Context(SSL.TLS_METHOD))
+        connection.set_accept_state()
+        client.set_connect_state()
+        self.assertRaises(SSL.WantReadError, client.do_handshake)
+        connection.bio_write(client.bio_read(1 << 16))
+        self.assertRaises(SSL.WantReadError, connection.do_handshake)
+        return heard
+
+    def test_show_handshakes(self) -> None:
+        """
+        Handshake messages are shown, and who sends them; nothing else is, and nothing where the binding is gone.
+        """
+        self.assertEqual(self.handshake(), [(False, 1), (True, 2), (True, 8), (True, 11), (True, 15), (True, 20)])
+        self.patch(native, "_lib", object())
+        self.assertEqual(self.handshake(), [])
+
+    def test_hearing_fails(self) -> None:
+        """
+        Whoever listens may fail: the handshake goes on.
+        """
+        server = SSL.Context(SSL.TLS_METHOD)
+        native.show_handshakes(server, lambda *_: 1 / 0)  # type: ignore[arg-type]
+        client = SSL.Connection(SSL.Context(SSL.TLS_METHOD))
+        client.set_connect_state()
+        self.assertRaises(SSL.WantReadError, client.do_handshake)
+        connection = SSL.Connection(server)
+        connection.set_accept_state()
+        connection.bio_write(client.bio_read(1 << 16))
+        error = self.assertRaises(SSL.Error, connection.do_handshake)
+        self.assertIn("no shared cipher", str(error))
+
+    def test_cipher_name(self) -> None:
+        """
+        A cipher suite has OpenSSL's name, or none.
+        """
+        connection = SSL.Connection(SSL.Context(SSL.TLS_METHOD))
+        found = [native.cipher_name(connection, code) for code in (0x1301, 0x002F, 0x00FF, 0x0A0A)]
+        self.assertEqual(found, ["TLS_AES_128_GCM_SHA256", "AES128-SHA", "TLS_EMPTY_RENEGOTIATION_INFO_SCSV", ""])
+
     def test_groups(self) -> None:
         """
         Known groups are taken, unknown ones are not and leave no error behind.
