@@ -138,9 +138,11 @@ class Build:
                 self._templates.append((template, node, kind))
         return template
 
-    def define(self, variable: Variable, node: Node) -> None:
+    def define(self, variable: Variable, node: Node, *, weak: bool = False) -> None:
         """
         A variable the configuration makes. What a module provides cannot be made anew; of two makers the last wins.
+
+        @param weak: leave it as it is where it was made before.
         """
         name = variable.name.lower()
         key = (variable.kind, name)
@@ -148,7 +150,7 @@ class Build:
             self.error('invalid variable name "$"', node)
         elif key in self._variables and key not in self._made:
             self.error(f'the duplicate "{name}" variable', node)
-        else:
+        elif not (weak and key in self._made):
             self._made.add(key)
             self._variables[key] = variable
 

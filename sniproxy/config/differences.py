@@ -60,6 +60,13 @@ DIFFERENCES: Final = (
         "config/regex.py",
     ),
     Difference(
+        ("geo",),
+        "A base in nginx's binary form (`FILE.bin` beside an included FILE) is not used: the text is read.",
+        "",
+        "The form is that of its memory; the text is read fast enough.",
+        "stream/geo.py",
+    ),
+    Difference(
         ("listen",),
         "`udp`, `proxy_protocol` and `multipath` are refused; `setfib=` and `accept_filter=` as on nginx for Linux.",
         "",

@@ -173,12 +173,14 @@ def cached(name: str, get: Getter) -> Render:
 
 def volatile(name: str, get: Getter) -> Render:
     """
-    A reader that asks each time; a variable that depends on itself is not found.
+    A reader that asks each time, unless somebody has set the variable; one that depends on itself is not found.
     """
     busy = f"{name} is being asked"
 
     def read(subject: Any) -> str:
         values: dict[str, str | None] = subject.values
+        if name in values:
+            return values[name] or ""
         if busy in values:
             return ""
         values[busy] = None

@@ -129,7 +129,7 @@ class Session:
         self.status = 0
         self.ended = False
         self.hello: ClientHello | None = None
-        self.action = ""
+        self.action = "initializing session"
         self.upstream: str | None = None
         self.traffic: Traffic | None = None
         self.pending: Cancellable | None = None

@@ -428,17 +428,20 @@ class Variables(SynchronousTestCase):
 
     def test_define(self) -> None:
         """
-        What a module provides cannot be made anew; of two makers the last wins; a name must be one.
+        What a module provides cannot be made anew; of two makers the last wins, unless it is a weak one; a name must
+        be one.
         """
         made = self.made(Variable("a", lambda subject: "module"))
-        template = made.template("$a$b", NODE)
+        template = made.template("$a$b$c", NODE)
         made.define(Variable("A", lambda subject: "map"), NODE)
         made.define(Variable("b", lambda subject: "first"), NODE)
         made.define(Variable("B", lambda subject: "last"), NODE)
+        made.define(Variable("b", lambda subject: "weak"), NODE, weak=True)
+        made.define(Variable("C", lambda subject: "c"), NODE, weak=True)
         made.define(Variable("", str), NODE)
         made.finish()
         self.assertEqual(self.errors(made), ['the duplicate "a" variable in f:7', 'invalid variable name "$" in f:7'])
-        self.assertEqual(template(Subject()), "modulelast")
+        self.assertEqual(template(Subject()), "modulelastc")
 
     def asked_twice(self, variable: Variable, defined: bool) -> str:
         """

@@ -170,6 +170,13 @@ class Readers(SynchronousTestCase):
             self.assertEqual([read(subject), read(subject), read(subject)], ["", "2", "3"])
             self.assertEqual(subject.values, {})
 
+    def test_volatile_set(self) -> None:
+        """
+        What a volatile variable was set to is what it is from then on.
+        """
+        read = volatile("a", self.count)
+        self.assertEqual([read(Subject({"a": "set"})), read(Subject({"a": None})), self.asked], ["set", "", 0])
+
     def test_circle(self) -> None:
         """
         A variable that depends on itself is not found where it does.
