@@ -43,7 +43,7 @@ own: $(VENV)/.dev
 	$(BIN)/python -m tests.own
 
 bench: $(VENV)/.run
-	$(BIN)/python benchmarks/run.py --install $(BENCH)
+	$(BIN)/python benchmarks/run.py --install $(if $(PROFILE),--profile) $(BENCH)
 
 docs: $(VENV)/.run
 	$(BIN)/python docs/compatibility.py

@@ -14,21 +14,20 @@ from typing import Final
 from benchmarks.layout import DEPTH, SERVICES, Layout
 
 CONNECTIONS: Final = 16_384
-"""Of nginx, which counts both legs; HAProxy counts clients, and wants descriptors for its pipes too."""
+"""Of nginx, which counts both legs."""
+CLIENTS: Final = 6_000
+"""Of HAProxy, which counts clients, and wants descriptors for its pipes too."""
 
 
-def nginx(layout: Layout, folder: str) -> str:
+def beginning(folder: str, workers: int) -> str:
     """
-    The file that nginx and sniproxy read.
+    What every file that nginx and sniproxy read begins with: up to the log, inside C{stream}.
 
     @param folder: for what the proxy writes.
     """
-    ports = layout.ports
-    names = "\n".join(f"        {each}.example.com {each};" for each in SERVICES)
-    groups = "\n".join(f"    upstream {each} {{ server 127.0.0.1:{ports[each]}; }}" for each in (*SERVICES, "secret"))
     return f"""\
 {"user root;" if os.geteuid() == 0 else ""}
-worker_processes 1;
+worker_processes {workers};
 pid {folder}/proxy.pid;
 error_log {folder}/error.log warn;
 events {{
@@ -38,7 +37,20 @@ stream {{
     log_format sessions '$remote_addr [$time_local] $protocol $status $bytes_sent $bytes_received $session_time '
                         '"$ssl_preread_server_name$ssl_server_name" "$upstream_addr" $upstream_connect_time';
     access_log {folder}/access.log sessions;
+"""
 
+
+def nginx(layout: Layout, folder: str, workers: int = 1) -> str:
+    """
+    The file that nginx and sniproxy read.
+
+    @param folder: for what the proxy writes.
+    """
+    ports = layout.ports
+    names = "\n".join(f"        {each}.example.com {each};" for each in SERVICES)
+    groups = "\n".join(f"    upstream {each} {{ server 127.0.0.1:{ports[each]}; }}" for each in (*SERVICES, "secret"))
+    return f"""\
+{beginning(folder, workers)}
     map $ssl_preread_server_name $passed {{
 {names}
         default answer;
@@ -87,7 +99,7 @@ stream {{
 """
 
 
-def haproxy(layout: Layout, folder: str) -> str:
+def haproxy(layout: Layout, folder: str, workers: int = 1) -> str:
     """
     HAProxy's, with splicing forced, which is where it is best. Its log goes to its standard output.
 
@@ -103,8 +115,8 @@ def haproxy(layout: Layout, folder: str) -> str:
     groups = "\n".join(f"backend {each}\n    server one 127.0.0.1:{ports[each]}" for each in SERVICES)
     return f"""\
 global
-    maxconn {CONNECTIONS // 4}
-    nbthread 1
+    maxconn {CLIENTS}
+    nbthread {workers}
     log stdout format raw local0 info
     ssl-default-bind-options ssl-min-ver TLSv1.2
 

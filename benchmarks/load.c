@@ -3,10 +3,11 @@
  *
  *   load backend --answer PORT --echo PORT --bytes PORT [--tls-answer PORT --cert F --key F --ca F]
  *   load answer|echo|bytes|hold|silent --port PORT [--hello NAME | --tls NAME --ca F [--resume] [--cert F --key F]]
- *               [--count N] [--at-once N] [--up N] [--down N] [--piece N] [--pace N]
+ *               [--count N] [--at-once N] [--up N] [--down N] [--piece N] [--pace N] [--wait]
  *
  *   answer   one request, 64 bytes back and the end; --count times, --at-once at a time
- *   echo     --count round trips of 64 bytes over --at-once connections
+ *   echo     --count round trips of 64 bytes over --at-once connections; with --wait, one more over each first, and the
+ *            others when a line comes on standard input
  *   bytes    --at-once streams, each of which carries --up bytes there and --down bytes back at the same time; both ends
  *            write --piece bytes at a time, and the client reads no more than --pace bytes in a second of each stream
  *   hold     --at-once connections, each idle after one round trip, held until standard input ends
@@ -82,7 +83,7 @@ static struct {
     enum kind kind;
     int port;
     const char *hello, *tls, *ca, *cert, *key;
-    bool resume;
+    bool resume, wait;
     uint64_t count, at_once, up, down, piece, pace;
 } want = {.count = 1, .at_once = 1};
 
@@ -96,8 +97,10 @@ static SSL_CTX *context;
 static SSL_SESSION *ticket;
 static struct conn *spare;
 static uint64_t live;             /* connections that are open */
-static struct conn **slow;        /* those that read slowly, by --pace; NULL where one has ended */
-static uint64_t slows;
+static struct conn **kept;        /* those of --pace and --wait; NULL where one has ended */
+static uint64_t keeping;
+static bool waiting;              /* no connection does more than its first round trip yet */
+static uint64_t begun;            /* ns: of the work that is reported */
 static unsigned char pattern[PERIOD + CHUNK], scratch[CHUNK], prefix[20000], answer[MESSAGE];
 static size_t prefix_length;
 static uint32_t *latencies;       /* µs */
@@ -489,8 +492,8 @@ static void client_open(bool priming)
     c->piece = want.piece;
     if (want.kind == SILENT && seen.started % 2)
         c->head = prefix_length; /* nothing more to say */
-    if (want.pace)
-        slow[slows++] = c;
+    if (want.pace || want.wait)
+        kept[keeping++] = c;
     seen.started++;
     if (want.tls) {
         c->ssl = SSL_new(context);
@@ -588,7 +591,7 @@ static enum outcome client_step(struct conn *c, uint64_t *left)
     if (c->kind == SILENT && c->head == prefix_length)
         c->held = true;
     if ((c->kind == ECHO || c->kind == HOLD) && c->in == MESSAGE && !c->held) {
-        if (c->kind == HOLD) {
+        if (c->kind == HOLD || waiting) {
             c->held = true;
             watch(c, EPOLLIN);
             return LIVES;
@@ -635,18 +638,40 @@ static int turn_of(struct conn *c, uint64_t *left)
         seen.up += c->out;
         seen.down += c->in;
     }
-    for (uint64_t at = 0; at < slows; at++)
-        if (slow[at] == c)
-            slow[at] = NULL;
+    for (uint64_t at = 0; at < keeping; at++)
+        if (kept[at] == c)
+            kept[at] = NULL;
     conn_free(c);
     return was_held ? -1 : 0;
+}
+
+/* Wait for the line of --wait, and let all connections that are held go on. */
+static void release(void)
+{
+    char line[16];
+    if (!fgets(line, sizeof line, stdin))
+        die("standard input");
+    waiting = false;
+    seen.done = 0;
+    begun = now();
+    for (uint64_t at = 0; at < keeping; at++) {
+        struct conn *c = kept[at];
+        if (!c)
+            continue; /* which was counted as an error or a short read */
+        c->held = false;
+        c->in = c->out = 0;
+        c->begun = now();
+        if (!put_pattern(c))
+            seen.errors++;
+        watch(c, EPOLLIN | (c->out < c->out_total ? (uint32_t)EPOLLOUT : 0));
+    }
 }
 
 /* Run until nothing is left to open and nothing is open; or, when holding, until all are held, and then until standard input ends. */
 static void run(uint64_t left, uint64_t at_once, bool priming)
 {
     bool holding = want.kind == HOLD || want.kind == SILENT, told = false;
-    uint64_t held = 0, to_open = want.kind == ECHO ? at_once : left, opening = holding ? 64 : at_once;
+    uint64_t held = 0, to_open = want.kind == ECHO ? at_once : left, opening = holding || waiting ? 64 : at_once;
     uint64_t heard = now();
     struct epoll_event events[EVENTS];
     if (want.kind == ECHO)
@@ -658,15 +683,21 @@ static void run(uint64_t left, uint64_t at_once, bool priming)
         }
         if (!live)
             return;
-        if (holding && !told && held == live && !to_open) {
+        if ((holding || waiting) && !told && held == live && !to_open) {
             printf("{\"held\": %" PRIu64 "}\n", held);
             fflush(stdout);
+            if (waiting) {
+                release();
+                held = 0;
+                heard = now();
+                continue;
+            }
             struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
             if (epoll_ctl(epoll, EPOLL_CTL_ADD, STDIN_FILENO, &event) < 0)
                 die("epoll_ctl");
             told = true;
         }
-        int ready = epoll_wait(epoll, events, EVENTS, told ? -1 : slows ? BEAT : PATIENCE * 1000);
+        int ready = epoll_wait(epoll, events, EVENTS, told ? -1 : want.pace ? BEAT : PATIENCE * 1000);
         if (ready)
             heard = now();
         else if (now() - heard >= PATIENCE * 1000000000ull && !told) {
@@ -680,9 +711,9 @@ static void run(uint64_t left, uint64_t at_once, bool priming)
                 return;
             held += (uint64_t)turn_of(c, &left);
         }
-        for (uint64_t at = 0; at < slows; at++)
-            if (slow[at] && (slow[at]->interest & EPOLLPRI || slow[at]->ssl) && allowance(slow[at]))
-                turn_of(slow[at], &left);
+        for (uint64_t at = 0; want.pace && at < keeping; at++)
+            if (kept[at] && (kept[at]->interest & EPOLLPRI || kept[at]->ssl) && allowance(kept[at]))
+                turn_of(kept[at], &left);
     }
 }
 
@@ -780,8 +811,8 @@ static int work(void)
     if (want.kind == BYTES || want.kind == HOLD || want.kind == SILENT)
         want.count = want.at_once;
     latencies = malloc((want.count + 1) * sizeof *latencies);
-    slow = malloc((want.count + 1) * sizeof *slow);
-    if (!latencies || !slow)
+    kept = malloc((want.count + 1) * sizeof *kept);
+    if (!latencies || !kept)
         die("memory");
     if (want.resume) {
         run(1, 1, true);
@@ -790,7 +821,8 @@ static int work(void)
         seen.resumed = 0;
         SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF); /* or each new ticket takes the first out of use */
     }
-    uint64_t begun = now();
+    waiting = want.wait;
+    begun = now();
     if (!want.resume || ticket)
         run(want.count, want.at_once, false);
     else
@@ -808,6 +840,7 @@ int main(int argc, char **argv)
         {"key", required_argument, NULL, 'k'}, {"resume", no_argument, NULL, 'r'}, {"count", required_argument, NULL, 'n'},
         {"at-once", required_argument, NULL, 'o'}, {"up", required_argument, NULL, 'u'}, {"down", required_argument, NULL, 'd'},
         {"piece", required_argument, NULL, 'i'}, {"pace", required_argument, NULL, 's'},
+        {"wait", no_argument, NULL, 'w'},
         {NULL, 0, NULL, 0},
     };
     static const char *const kinds[KINDS] = {"answer", "echo", "bytes", "hold", "silent"};
@@ -825,6 +858,7 @@ int main(int argc, char **argv)
         case 'c': want.cert = optarg; break;
         case 'k': want.key = optarg; break;
         case 'r': want.resume = true; break;
+        case 'w': want.wait = true; break;
         case 'n': want.count = strtoull(optarg, NULL, 10); break;
         case 'o': want.at_once = strtoull(optarg, NULL, 10); break;
         case 'u': want.up = strtoull(optarg, NULL, 10); break;
@@ -856,7 +890,8 @@ int main(int argc, char **argv)
         if (!strcmp(argv[optind], kinds[kind]))
             at = kind;
     if (at < 0 || !want.port || !want.count || !want.at_once || (at == ECHO && want.count < want.at_once) ||
-        (want.tls && want.hello) || (want.resume && !want.tls) || (at == SILENT && !want.hello) || (want.pace && at != BYTES)) {
+        (want.tls && want.hello) || (want.resume && !want.tls) || (at == SILENT && !want.hello) || (want.pace && at != BYTES) ||
+        (want.wait && at != ECHO)) {
         fprintf(stderr, "usage: see the head of load.c\n");
         return 2;
     }

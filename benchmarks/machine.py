@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -68,6 +69,18 @@ def said_by(program: Sequence[str]) -> str:
     return done.stdout.decode("utf-8", "replace").partition("\n")[0].strip()
 
 
+def openssl_of(program: str) -> str:
+    """
+    The OpenSSL that nginx or HAProxy runs with, as C{nginx -V} and C{haproxy -vv} say.
+    """
+    done = subprocess.run([program, "-vV"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if b"OpenSSL" not in done.stdout:
+        done = subprocess.run([program, "-vv"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    # What it was built with, and, where they differ, what it runs with, which is said last.
+    told = re.findall(rb"OpenSSL \d\S*", done.stdout)
+    return str(told[-1].decode("ascii")) if told else "OpenSSL unknown"
+
+
 def described(kinds: Sequence[Kind], scale: float) -> dict[str, str]:
     """
     All that one must know to compare the figures with others.
@@ -85,8 +98,8 @@ def described(kinds: Sequence[Kind], scale: float) -> dict[str, str]:
     }
     for kind in kinds:
         if kind.version and kind.program:
-            found[kind.name] = said_by([kind.program, *kind.version])
-        else:
+            found[kind.name] = f"{said_by([kind.program, *kind.version])}, {openssl_of(kind.program)}"
+        elif not kind.apart:
             found[kind.name] = (
                 f"{__version__}, Python {platform.python_version()} ({sys.implementation.name}), "
                 + ", ".join(f"{package} {version(package)}" for package in ("Twisted", "pyOpenSSL", "cryptography"))
@@ -94,5 +107,5 @@ def described(kinds: Sequence[Kind], scale: float) -> dict[str, str]:
             )
     openssl = find("openssl")
     if openssl:
-        found["clients and Debian's programs"] = said_by([openssl, "version"])
+        found["clients and back end"] = said_by([openssl, "version"])
     return found

@@ -13,21 +13,27 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from benchmarks import configurations
 from benchmarks.layout import Layout
+from benchmarks.rows import ORDER, TRAILER, Amount
 
 SYSTEM: Final = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"))
 STREAM_MODULE: Final = "/usr/lib/nginx/modules/ngx_stream_module.so"
 PATIENCE: Final = 30.0
+PREREAD: Final = 16 * 1024
+"""The most that is looked at of a session's first bytes, and more than any ClientHello here."""
 TICK: Final = os.sysconf("SC_CLK_TCK")
+_SIZES: Final = re.compile(rb"\] (?:TCP )?-?\d+ (\d+) (\d+) ")
+"""Bytes to the client and from it, in a line of any proxy's log."""
 
 
 class Trouble(Exception):
@@ -47,6 +53,7 @@ class Kind:
     @ivar command: its command line, from the program, the configuration's path and the folder.
     @ivar log: where its lines per session go, inside the folder.
     @ivar version: its command line to say what it is.
+    @ivar apart: whether it is measured beside the others, in a table of its own.
     """
 
     name: str
@@ -55,6 +62,7 @@ class Kind:
     command: Callable[[str, str, str], list[str]]
     log: str
     version: tuple[str, ...]
+    apart: bool = False
 
 
 def _nginx(program: str, configuration: str, folder: str) -> list[str]:
@@ -69,6 +77,11 @@ def _haproxy(program: str, configuration: str, folder: str) -> list[str]:
 
 def _sniproxy(program: str, configuration: str, folder: str) -> list[str]:
     return [program, "--nodaemon", "--pidfile=", "sniproxy", "--config", configuration, "--prefix", folder]
+
+
+def _portable(program: str, configuration: str, folder: str) -> list[str]:
+    beside = os.path.join(os.path.dirname(__file__), "portable.py")
+    return [program, beside, *_sniproxy("", configuration, folder)[1:]]
 
 
 def find(program: str) -> str | None:
@@ -88,14 +101,15 @@ def kinds() -> tuple[Kind, ...]:
         Kind("sniproxy", twistd, configurations.nginx, _sniproxy, "access.log", ()),
         Kind("nginx", find("nginx"), configurations.nginx, _nginx, "access.log", ("-v",)),
         Kind("haproxy", find("haproxy"), configurations.haproxy, _haproxy, "output", ("-v",)),
+        Kind("portable", sys.executable, configurations.nginx, _portable, "access.log", (), apart=True),
     )
 
 
-def on_core(core: int | None) -> Callable[[], None]:
+def on_cores(cores: Collection[int]) -> Callable[[], None]:
     """
-    For C{preexec_fn}: bind a process, and so all that it starts, to one core.
+    For C{preexec_fn}: bind a process, and so all that it starts, to some cores.
     """
-    return lambda: os.sched_setaffinity(0, {core}) if core is not None else None
+    return lambda: os.sched_setaffinity(0, cores)
 
 
 class Proxy:
@@ -104,13 +118,15 @@ class Proxy:
 
     @ivar layout: where it listens.
     @ivar folder: what it writes.
+    @ivar configuration: the path of what it reads.
+    @ivar start: seconds until it was up.
     """
 
-    def __init__(self, kind: Kind, layout: Layout, core: int | None) -> None:
+    def __init__(self, kind: Kind, layout: Layout, cores: Collection[int], up: Callable[[], bool]) -> None:
         """
-        Start it, and wait until it listens.
+        Start it, and wait until it is up.
 
-        @raise Trouble: it does not.
+        @raise Trouble: it does not come up.
         """
         if kind.program is None:
             raise Trouble(f"{kind.name} is not installed")
@@ -119,31 +135,33 @@ class Proxy:
         self.folder = layout.path(kind.name)
         shutil.rmtree(self.folder, ignore_errors=True)
         os.mkdir(self.folder)
-        configuration = os.path.join(self.folder, "proxy.conf")
-        with open(configuration, "w", encoding="ascii") as written:
+        self.configuration = os.path.join(self.folder, "proxy.conf")
+        with open(self.configuration, "w", encoding="ascii") as written:
             written.write(kind.configuration(layout, self.folder))
+        begun = time.monotonic()
         with open(os.path.join(self.folder, "output"), "wb") as output:
             self._process = subprocess.Popen(
-                kind.command(kind.program, configuration, self.folder),
+                kind.command(kind.program, self.configuration, self.folder),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                preexec_fn=on_core(core),
+                preexec_fn=on_cores(cores),
             )
         try:
-            self._wait(lambda: listens(layout.ports["wrapped"]), "it listens")
+            self._wait(up, "it is up", pause=0.001)
+            self.start = time.monotonic() - begun
             self.settle()
         except BaseException:
             self.stop()
             raise
 
-    def _wait(self, question: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
+    def _wait(self, question: Callable[[], bool], what: str, patience: float = PATIENCE, pause: float = 0.01) -> None:
         end = time.monotonic() + patience
         while not question():
             if self._process.poll() is not None or time.monotonic() > end:
                 raise Trouble(f"{self.kind.name}: not so: {what}\n{self.last_words()}")
-            time.sleep(0.01)
+            time.sleep(pause)
 
     def last_words(self) -> str:
         """
@@ -163,7 +181,10 @@ class Proxy:
         Lines in its log of sessions.
         """
         lines = 0
-        with open(os.path.join(self.folder, self.kind.log), "rb") as log:
+        path = os.path.join(self.folder, self.kind.log)
+        if not os.path.exists(path):
+            return 0
+        with open(path, "rb") as log:
             while block := log.read(1 << 20):
                 lines += block.count(b"\n")
         return lines
@@ -188,6 +209,45 @@ class Proxy:
             self._wait(lambda: self.sessions() >= lines, "", 5.0)
         except Trouble:
             raise Trouble(f"{self.kind.name} has logged {self.sessions()} sessions, not {lines}") from None
+
+    def check_bytes(self, amount: Amount, preread: bool) -> None:
+        """
+        @param preread: whether the proxy has looked at the first bytes, which nginx then does not count among those it
+            has received, and the ClientHello is among the bytes.
+        @raise Trouble: the last lines of its log do not tell how much the streams of a row have carried.
+        """
+        with open(os.path.join(self.folder, self.kind.log), "rb") as log:
+            log.seek(max(0, os.path.getsize(log.name) - 512 * amount.count))
+            lines = log.read().splitlines()[-amount.count :]
+        found = [tuple(map(int, match.groups())) for match in map(_SIZES.search, lines) if match]
+        most = amount.up + ORDER
+        least, most = (most - PREREAD, most + PREREAD) if preread else (most, most)
+        good = [each for each in found if each[0] == amount.down + TRAILER and least <= each[1] <= most]
+        if len(good) != amount.count:
+            raise Trouble(f"{self.kind.name} has logged other sizes than it carried: {found}")
+
+    def check_place(self, cores: Collection[int]) -> None:
+        """
+        @raise Trouble: a thread of it may run elsewhere.
+        """
+        for pid in family(self._process.pid):
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                if not os.sched_getaffinity(int(thread)) <= set(cores):
+                    raise Trouble(f"{self.kind.name} does not stay on its core")
+
+    def reload(self, configuration: str) -> None:
+        """
+        Give it another configuration, and tell it so.
+        """
+        with open(self.configuration, "w", encoding="ascii") as written:
+            written.write(configuration)
+        self._process.send_signal(signal.SIGHUP)
+
+    def processes(self) -> list[int]:
+        """
+        The ids of all its processes, the first one's first.
+        """
+        return list(family(self._process.pid))
 
     def seconds(self) -> float:
         """

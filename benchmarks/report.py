@@ -30,12 +30,14 @@ class Measurement:
     @ivar rate: in the row's unit of rate; 0 where there is none.
     @ivar p50: of a connection or round trip as the client sees it, µs; 0 where that means nothing.
     @ivar p99: likewise.
+    @ivar memory: bytes by which the proxy grew at most; 0 where nobody looked.
     """
 
     cost: float
     rate: float = 0.0
     p50: float = 0.0
     p99: float = 0.0
+    memory: float = 0.0
 
 
 @dataclass(slots=True)
@@ -71,14 +73,20 @@ class Results:
         good = [each for each in found if each is not None]
         return good if len(good) == len(found) else []
 
-    def ratio(self, row: str, proxy: str) -> float | None:
+    def shares(self, row: str, proxy: str) -> list[float]:
         """
-        Cost as a share of the base's: the median over the rounds of the quotient within a round.
+        Cost as a share of the base's, in each round; empty where there is none.
         """
         ours, base = self.whole(row, proxy), self.whole(row, BASE)
-        if not ours or len(ours) != len(base):
-            return None
-        return median(one.cost / other.cost for one, other in zip(ours, base, strict=True))
+        if len(ours) != len(base):
+            return []
+        return [one.cost / other.cost for one, other in zip(ours, base, strict=True)]
+
+    def ratio(self, row: str, proxy: str) -> float | None:
+        """
+        The median of the rounds' shares.
+        """
+        return median(shares) if (shares := self.shares(row, proxy)) else None
 
     def middle(self, row: str, proxy: str) -> Measurement | None:
         """
@@ -92,6 +100,7 @@ class Results:
             median(each.rate for each in found),
             median(each.p50 for each in found),
             median(each.p99 for each in found),
+            median(each.memory for each in found),
         )
 
 
@@ -106,6 +115,16 @@ def figure(value: float | None) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
 
 
+def spread(values: Sequence[float]) -> str:
+    """
+    The median, and between what the rounds lay; a dash where there are none.
+    """
+    if not values:
+        return NOTHING
+    middle = f"{median(values):.2f}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):.2f} to {max(values):.2f})"
+
+
 def verdict(ratio: float | None, row: Row) -> str:
     """
     Where a ratio stands to the row's bars.
@@ -115,24 +134,32 @@ def verdict(ratio: float | None, row: Row) -> str:
     return "goal" if ratio <= row.goal else "must" if ratio <= row.must else "**missed**"
 
 
-def _table(lines: Sequence[Sequence[str]]) -> str:
+def table(lines: Sequence[Sequence[str]]) -> str:
+    """
+    A table of Markdown.
+
+    @param lines: the first is its head.
+    """
     head, *body = (f"| {' | '.join(line)} |" for line in lines)
     ruler = f"| --- |{' ---: |' * (len(lines[0]) - 1)}"
     return "\n".join([head, ruler, *body])
 
 
-def ratios(rows: Sequence[Row], proxies: Sequence[str], results: Results) -> str:
+def ratios(rows: Sequence[Row], proxies: Sequence[str], results: Results, bars: bool = True) -> str:
     """
     The table of shares, a line for each row.
+
+    @param bars: whether the bars, and which was reached, are told too.
     """
     others = [each for each in proxies if each != BASE]
-    lines = [["row", *others, "must", "goal", *(["reached"] if "sniproxy" in others else [])]]
+    head = ["must", "goal", *(["reached"] if "sniproxy" in others else [])]
+    lines = [["row", *others, *(head if bars else [])]]
     for row in rows:
-        found = {each: results.ratio(row.name, each) for each in others}
-        shares = [f"{share:.2f}" if share is not None else NOTHING for share in found.values()]
-        reached = [verdict(found["sniproxy"], row)] if "sniproxy" in found else []
-        lines.append([row.title, *shares, f"{row.must:.2f}", f"{row.goal:.2f}", *reached])
-    return _table(lines)
+        shares = [spread(results.shares(row.name, each)) for each in others]
+        reached = [verdict(results.ratio(row.name, "sniproxy"), row)] if "sniproxy" in others else []
+        beside = [f"{row.must:.2f}", f"{row.goal:.2f}", *reached]
+        lines.append([row.title, *shares, *(beside if bars else [])])
+    return table(lines)
 
 
 def figures(rows: Sequence[Row], proxies: Sequence[str], results: Results) -> str:
@@ -149,7 +176,7 @@ def figures(rows: Sequence[Row], proxies: Sequence[str], results: Results) -> st
             rate = f"{figure(found.rate)} {row.rate_unit}" if found.rate else NOTHING
             cost = f"{figure(found.cost)} {row.unit}"
             lines.append([row.title, proxy, cost, rate, figure(found.p50 / 1000), figure(found.p99 / 1000)])
-    return _table(lines)
+    return table(lines)
 
 
 def page(
@@ -159,6 +186,7 @@ def page(
     machine: Mapping[str, str],
     rounds: int,
     plot: str,
+    sections: Mapping[str, str],
     notes: str,
 ) -> str:
     """
@@ -166,18 +194,18 @@ def page(
 
     @param machine: what was measured, on what, and when; by names.
     @param plot: the picture's file name.
+    @param sections: what else was measured; by headings.
     @param notes: the last page's, see L{kept_notes}.
     """
-    conditions = _table([["", ""], *([name, value] for name, value in machine.items())])
+    conditions = table([["", ""], *([name, value] for name, value in machine.items())])
+    others = "".join(f"## {heading}\n\n{text}\n" for heading, text in sections.items())
     return f"""\
 # Performance
 
 Written by `make bench`, with what [benchmarks/](../benchmarks/README.md) holds; change nothing above the notes by hand.
 
 Processor time (memory, in its row) that a proxy uses for the same work, as a share of what nginx uses: less is better,
-1.00 is nginx. One worker on one core; the clients and the back end on another. All proxies take their turn in each
-round, and the median of the rounds counts (rounds: {rounds}). Every byte was counted at both ends, and a row with an
-error or a short read has no figure.
+1.00 is nginx. One worker on one core; the clients and the back end on another.
 
 ![cost as a share of nginx's]({plot})
 
@@ -191,7 +219,16 @@ that is kept busy, with the clients on a core that is busy too: they tell queuei
 
 {figures(rows, proxies, results)}
 
-## Measured on
+{others}## How it was measured
+
+- All proxies take their turn in each round, a different one first in each (rounds: {rounds}). A ratio is taken within a
+  round, where both programs met the same machine within seconds, and the table shows the median of the rounds' ratios
+  and, in brackets, the least and the greatest. The quotient of two medians would mix minutes in which the machine was
+  quick with minutes in which it was slow. The figures are medians, each by itself.
+- nginx and sniproxy read one and the same file, and HAProxy's says the same in its words: a map by the server name, a
+  line in the access log for each session. Each session must have left its line, and each stream its bytes.
+- Every byte was counted at both ends. A row with an error, a short read or a session that was not logged has no figure.
+- The clients and the back end are one small program in C. [benchmarks/README.md](../benchmarks/README.md) says more.
 
 {conditions}
 

@@ -10,9 +10,13 @@ from typing import Final, Literal
 
 from benchmarks.layout import Layout
 
-Kind = Literal["answer", "echo", "bytes", "hold"]
+Kind = Literal["answer", "echo", "bytes", "hold", "silent"]
 
 GB: Final = 1_000_000_000
+ORDER: Final = 32
+"""Bytes with which a client says how much a stream is to carry, see load.c."""
+TRAILER: Final = 8
+"""Bytes with which the back end ends a stream."""
 LEAST_BYTES: Final = 1_000_000
 """However short a run: a stream must outlive the relay's first buffers."""
 LEAST_COUNT: Final = 256
@@ -37,16 +41,21 @@ class Row:
     @ivar at_once: how many connections at the same time.
     @ivar up: bytes of each stream to the back end, in a full run.
     @ivar down: bytes of each stream from it.
-    @ivar must: the bar: cost as a share of nginx's.
-    @ivar goal: where we want to be.
+    @ivar piece: bytes of each write; 0 for as many as go.
+    @ivar pace: bytes that the client reads of each stream in a second, at most; 0 for all that come.
+    @ivar must: the bar: cost as a share of nginx's; 0 where there is none.
+    @ivar goal: where we want to be; likewise.
+    @ivar portable: whether the portable relay is measured too.
+    @ivar apart: whether opening the connections is no part of the work.
+    @ivar watched: whether memory is watched during the work.
     """
 
     name: str
     title: str
     kind: Kind
     entrance: str
-    must: float
-    goal: float
+    must: float = 0.0
+    goal: float = 0.0
     server_name: str = ""
     tls: bool = False
     resume: bool = False
@@ -55,6 +64,11 @@ class Row:
     at_once: int = 1
     up: int = 0
     down: int = 0
+    piece: int = 0
+    pace: int = 0
+    portable: bool = False
+    apart: bool = False
+    watched: bool = False
 
     @property
     def unit(self) -> str:
@@ -63,24 +77,27 @@ class Row:
         """
         if self.kind == "hold":
             return "KiB"
-        return "s/GB" if self.kind == "bytes" else "µs"
+        return "s/GB" if self.kind == "bytes" and not self.piece else "µs"
 
     @property
     def rate_unit(self) -> str:
         """
         What the rate is given in.
         """
-        return {"answer": "connections/s", "echo": "round trips/s", "bytes": "MB/s", "hold": ""}[self.kind]
+        if self.piece:
+            return "bytes/s"
+        return {"answer": "connections/s", "echo": "round trips/s", "bytes": "MB/s"}.get(self.kind, "")
 
     def scaled(self, scale: float) -> Amount:
         """
         @param scale: 1 for a full run; less for a quick look.
         """
         if self.kind == "bytes":
-            up, down = (max(LEAST_BYTES, int(each * scale)) if each else 0 for each in (self.up, self.down))
+            fewest = LEAST_BYTES // 100 if self.piece else LEAST_BYTES
+            up, down = (max(fewest, int(each * scale)) if each else 0 for each in (self.up, self.down))
             return Amount(self.at_once, self.at_once, up, down)
         least = max(self.at_once, LEAST_COUNT)
-        if self.kind == "hold":
+        if self.kind in ("hold", "silent"):
             held = max(LEAST_HELD, int(self.at_once * scale))
             return Amount(held, held)
         return Amount(max(least, int(self.count * scale)), self.at_once)
@@ -92,12 +109,15 @@ class Row:
         found = [self.kind, "--port", str(layout.ports[self.entrance])]
         found += ["--count", str(amount.count), "--at-once", str(amount.at_once)]
         found += ["--up", str(amount.up), "--down", str(amount.down)]
+        found += ["--piece", str(self.piece), "--pace", str(self.pace)]
         if self.tls:
             found += ["--tls", self.server_name, "--ca", layout.authority]
         elif self.server_name:
             found += ["--hello", self.server_name]
         if self.resume:
             found.append("--resume")
+        if self.apart:
+            found.append("--wait")
         if self.certified:
             found += ["--cert", layout.deep_client.certificate, "--key", layout.deep_client.key]
         return found
@@ -159,6 +179,7 @@ ROWS: Final = (
         at_once=64,
         must=1.50,
         goal=1.00,
+        portable=True,
     ),
     Row(
         name="bytes",
@@ -171,6 +192,7 @@ ROWS: Final = (
         down=1 * GB,
         must=0.35,
         goal=0.25,
+        portable=True,
     ),
     Row(
         name="downloads",
@@ -193,6 +215,7 @@ ROWS: Final = (
         at_once=16,
         must=1.80,
         goal=1.00,
+        portable=True,
     ),
     Row(
         name="idle",
