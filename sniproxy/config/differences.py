@@ -199,6 +199,14 @@ DIFFERENCES: Final = (
         "It is what the client asks for now.",
         "stream/ssl_variables.py",
     ),
+    Difference(
+        ("pass", "ssl_verify_client"),
+        "A server that asks for client certificates admits nobody who was passed to it after another server's"
+        " handshake.",
+        "It is content with what the other server has found out.",
+        "A client cannot meet one server's policy and then be served by another.",
+        "stream/ssl.py",
+    ),
     # TLS with upstreams
     Difference(
         ("proxy_ssl_verify", "proxy_ssl_name"),

@@ -16,6 +16,7 @@ from sniproxy.stream.least_conn import least_conn
 from sniproxy.stream.least_time import least_time
 from sniproxy.stream.log import log
 from sniproxy.stream.map import map_
+from sniproxy.stream.pass_ import pass_
 from sniproxy.stream.proxy import proxy
 from sniproxy.stream.random_ import random
 from sniproxy.stream.resolver import resolver_module
@@ -39,6 +40,7 @@ __all__ = [
     "least_time",
     "log",
     "map_",
+    "pass_",
     "proxy",
     "random",
     "resolver_module",

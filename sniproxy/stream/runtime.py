@@ -150,11 +150,14 @@ class Runtime:
         """
         session = Session(self, listening, leg, listening.default)
         self.sessions.add(session)
-        session.run(self._greet, session)
+        session.run(self.greet, session)
         session.resume()
         return session
 
-    def _greet(self, session: Session) -> None:
+    def greet(self, session: Session) -> None:
+        """
+        Say in the log who has come, and where.
+        """
         error_log = session.server.error_log
         if error_log.level >= INFO:
             peer = session.peer

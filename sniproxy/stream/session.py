@@ -28,6 +28,10 @@ INTERNAL_ERROR: Final = "internal error; the traceback is in the log of twistd"
 """What the error log says of our own faults."""
 
 
+LOCAL: Final = "the address that the client connected to"
+"""The key in C{session.notes} where that is not the one of its socket."""
+
+
 class Cancellable(Protocol):
     """
     What a session waits for besides its client.
@@ -143,6 +147,31 @@ class Session:
         self._step = 0
         client.owner = self
 
+    def begin_again(self, listening: Listening, local: Address, notes: dict[Any, Any]) -> None:
+        """
+        Go on as a client that has connected somewhere else: of all that was found out only TLS with it is kept.
+
+        @param listening: the address it comes in by now.
+        @param local: the address it has connected to.
+        @param notes: what modules shall know of this.
+        """
+        self.stop_waiting()
+        self.listening = listening
+        self.server = listening.default
+        self.begun = self.runtime.now()
+        self.upstream = None
+        self.captures = None
+        self._upstream_states = None
+        self._values = None
+        self._notes = {**notes, LOCAL: local}
+        self._phase = 0
+        self._step = 0
+        if self.tls is None:
+            self.hello = None
+        self.runtime.greet(self)
+        self.action = "initializing session"
+        self._walk()
+
     # What handlers and variables read.
 
     @property
@@ -166,7 +195,7 @@ class Session:
         The address the client connected to.
         """
         local: Address = self.client.local
-        return local
+        return local if self._notes is None else self._notes.get(LOCAL, local)
 
     @property
     def values(self) -> dict[str, str | None]:

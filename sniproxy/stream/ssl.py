@@ -301,6 +301,19 @@ def _alert(connection: SSL.Connection) -> bytes:
         return b""
 
 
+def _let_in_elsewhere(session: Session) -> Any:
+    """
+    The client was passed on from another address and speaks TLS already. Who asks for certificates admits only those
+    that he has judged himself.
+    """
+    context: ServerContext | None = session.server.tls
+    own = context is not None and context.made(session.tls.connection)
+    if own or session.server.scope[VERIFY_CLIENT] == "off":
+        return None
+    session.info("client SSL certificate verify error: another server has shaken hands with the client")
+    return INTERNAL_SERVER_ERROR
+
+
 class SslHandler:
     """
     The handler of one address's default server: what it says of time holds before a name is known, as in nginx.
@@ -315,6 +328,8 @@ class SslHandler:
         """
         if not session.listening.ssl:
             return None
+        if session.tls is not None:
+            return _let_in_elsewhere(session)
         return Handshake(session, self._seconds).begin()
 
 

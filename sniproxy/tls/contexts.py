@@ -107,6 +107,12 @@ class ServerContext:
         """
         return self.policy.verify == "off" or (self.exact and self.policy.hook is None)
 
+    def made(self, connection: SSL.Connection) -> bool:
+        """
+        Whether a connection is of this context.
+        """
+        return connection.get_context() is self._context
+
     def connection(self, socket: Socket | None = None) -> TLSConnection:
         """
         @param socket: what the connection reads and writes itself; None for memory (C{bio_read}, C{bio_write}).

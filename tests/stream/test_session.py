@@ -447,6 +447,33 @@ class FactsTests(SessionCase):
         world.client(peer=peer)
         self.assertEqual((world.session().peer, world.session().local), (peer, Address("inet", "192.0.2.1", 1)))
 
+    def test_begin_again(self) -> None:
+        """
+        A session that begins again at another address walks all phases there, with its number and nothing else of
+        what was known; what it waited for is not waited for any more.
+        """
+        world = self.make(ONE + "server { listen 192.0.2.3:3; proxy_pass 192.0.2.2:1; }")
+        session = self.begun(world)
+        session.values["a"] = "b"
+        session.notes["c"] = 1
+        session.captures = ("d",)
+        session.upstream_states.append("state")
+        session.wait(5, lambda: self.calls.append("late"))
+        self.calls.clear()
+        other = world.listening[1]
+        other.default.handle(Phase.POST_ACCEPT, self.says("accepted"))
+        world.pass_time(1)
+        local = Address("inet", "192.0.2.4", 3)
+        session.begin_again(other, local, {"e": 2})
+        world.pass_time(10)
+        self.assertEqual(self.calls, ["accepted", "content"])
+        self.assertEqual((session.number, session.server, session.local), (1, other.default, local))
+        self.assertEqual((session.values, session.captures, session.upstream_states), ({}, None, []))
+        self.assertEqual((session.notes["e"], "c" in session.notes), (2, False))
+        self.assertAlmostEqual(session.begun, 1.0)
+        session.finish()
+        self.assertEqual(world.ended, [session])
+
     def test_kept_by_modules(self) -> None:
         """
         Values, notes and tries are made when they are asked for, and stay.
