@@ -133,8 +133,8 @@ STREAMS: Final = (
             "passed",
             server_name="bytes.example.com",
             at_once=4,
-            up=400_000,
-            down=400_000,
+            up=100_000,
+            down=100_000,
             piece=1,
             watched=True,
         )
