@@ -47,6 +47,18 @@ class Address:
         return (self.host, self.port)
 
 
+def text6(number: int) -> str:
+    """
+    An IPv6 address as nginx writes it (C{ngx_inet6_ntop}): what may be an IPv4 address ends in one.
+    """
+    tail = str(IPv4Address(number & 0xFFFFFFFF))
+    if number >> 32 == 0xFFFF:
+        return f"::ffff:{tail}"
+    if 0x10000 <= number <= 0xFFFFFFFF or (0xFF < number < 0x10000 and number & 0xFF != 1):
+        return f"::{tail}"
+    return str(IPv6Address(number))
+
+
 def numeric(host: str, port: int) -> Address | None:
     """
     @param host: perhaps an IPv4 address, or an IPv6 one with or without brackets.

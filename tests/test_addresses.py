@@ -4,9 +4,12 @@ How addresses are read and written.
 
 from __future__ import annotations
 
+import socket
+from ipaddress import IPv6Address
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.addresses import Address, numeric
+from sniproxy.addresses import Address, numeric, text6
 
 
 class AddressTests(SynchronousTestCase):
@@ -45,3 +48,26 @@ class AddressTests(SynchronousTestCase):
             ("", None),
         ):
             self.assertEqual(numeric(host, 7), address, host)
+
+    def test_text6(self) -> None:
+        """
+        IPv6 addresses are written as nginx writes them, which is what the C library does but for the last one.
+        """
+        for text in (
+            "::",
+            "::1",
+            "::2",
+            "::5",
+            "2001:db8::1",
+            "1:0:0:2::",
+            "::ffff:192.0.2.1",
+            "::192.0.2.1",
+            "::0.1.0.0",
+            "::ffff:0:0:1",
+            "fe80::1:0:0:1",
+        ):
+            number = int(IPv6Address(text))
+            self.assertEqual(text6(number), text)
+            self.assertEqual(socket.inet_ntop(socket.AF_INET6, number.to_bytes(16, "big")), text)
+        self.assertEqual(text6(0x502), "::0.0.5.2")
+        self.assertEqual(text6(0x501), "::501")

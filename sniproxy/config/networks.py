@@ -62,18 +62,6 @@ def number6(text: str) -> int | None:
         return None
 
 
-def text6(number: int) -> str:
-    """
-    An IPv6 address as nginx writes it (C{ngx_inet6_ntop}): what may be an IPv4 address ends in one.
-    """
-    tail = str(IPv4Address(number & 0xFFFFFFFF))
-    if number >> 32 == 0xFFFF:
-        return f"::ffff:{tail}"
-    if 0x10000 <= number <= NOBODY or (0xFF < number < 0x10000 and number & 0xFF != 1):
-        return f"::{tail}"
-    return str(IPv6Address(number))
-
-
 def unmapped(number: int) -> tuple[Inet, int]:
     """
     An IPv6 address, or the IPv4 address it stands for.
