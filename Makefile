@@ -42,7 +42,7 @@ types: $(VENV)/.dev
 own: $(VENV)/.dev
 	$(BIN)/python -m tests.own
 
-bench: $(VENV)/.run
+bench: $(VENV)/.run $(if $(PROFILE),$(VENV)/.profile)
 	$(BIN)/python benchmarks/run.py --install $(if $(PROFILE),--profile) $(BENCH)
 
 docs: $(VENV)/.run
@@ -70,6 +70,10 @@ $(VENV)/.run: $(DECLARED) | $(BIN)/python
 $(VENV)/.test: $(DECLARED) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.profile: | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check py-spy
+	@touch $@
 
 $(VENV)/.dev: $(DECLARED) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'

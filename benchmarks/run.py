@@ -11,6 +11,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -195,6 +196,7 @@ def main(arguments: Sequence[str]) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     load_cores, proxy_cores = cores()
     told = machine.described(chosen.proxies, chosen.seconds_scale)
+    begun = time.monotonic()
     results = Results()
     with ExitStack() as stack:
         folder = (
@@ -221,6 +223,7 @@ def main(arguments: Sequence[str]) -> int:
         print(ratios(chosen.rows, [name for name in names if not programs[name].apart], results))
     for (row_name, proxy), reason in results.troubles.items():
         print(f"\n{row_name}, {proxy}: {reason}", file=sys.stderr)
+    told["the run took"] = f"{(time.monotonic() - begun) / 60:.0f} minutes"
     if chosen.output:
         write(Path(chosen.output), chosen, results, told)
     return 1 if results.troubles else 0
