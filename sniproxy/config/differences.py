@@ -68,10 +68,17 @@ DIFFERENCES: Final = (
     ),
     Difference(
         ("listen",),
-        "`udp`, `proxy_protocol` and `multipath` are refused; `setfib=` and `accept_filter=` as on nginx for Linux.",
+        "`udp` and `multipath` are refused; `setfib=` and `accept_filter=` as on nginx for Linux.",
         "",
-        "Datagrams and PROXY headers are not carried yet; nothing here can ask for MPTCP.",
+        "Datagrams are not carried yet; nothing here can ask for MPTCP.",
         "stream/core.py",
+    ),
+    Difference(
+        ("listen", "proxy_protocol_timeout"),
+        "A PROXY header may come in any pieces within the timeout, and a checksum in it must be right.",
+        "A header that the first read does not bring whole is broken; it does not look at checksums.",
+        "The network cuts where it likes.",
+        "wire/proxy_protocol.py",
     ),
     Difference(
         ("upstream.server",),
@@ -103,18 +110,51 @@ DIFFERENCES: Final = (
     ),
     # processes
     Difference(
-        ("worker_processes",),
-        "There is one process, whatever the number is; a warning says so.",
-        "",
-        "Several are not carried yet.",
+        ("worker_processes", "master_process"),
+        "One worker, the default, is one process without a master, unless `master_process on` is written down; changing "
+        "between the two takes a restart. Inside other programs there is one process always, and a warning.",
+        "There is a master, unless it is told otherwise.",
+        "One process is simpler to start, to embed and to look into; a master is for several workers, and for `user`.",
         "service/core.py",
     ),
     Difference(
+        ("worker_processes",),
+        "Workers share their listening sockets and nothing else. What nginx's workers count together, each of ours "
+        "counts for itself: sessions for `max_conns`, failures for `max_fails`, whose turn it is, `$connection`; `zone` "
+        "and `limit_conn_zone` are a warning where there are several workers.",
+        "Zones are memory that all workers share.",
+        "Memory that several processes change needs operations that Python does not have.",
+        "service/core.py",
+    ),
+    Difference(
+        ("worker_processes", "ssl_session_tickets", "ssl_session_cache"),
+        "A TLS session is resumed by the worker that made it, and by no other: of N workers one in N resumptions is "
+        "one, the others are full handshakes.",
+        "Tickets and a shared cache hold for all workers.",
+        "pyOpenSSL can neither set the keys of tickets nor share a cache.",
+        "tls/settings.py",
+    ),
+    Difference(
+        ("worker_processes",),
+        "When the master is killed, its workers take no more sessions and end with those they have.",
+        "They go on, and keep the addresses from whoever starts it anew.",
+        "A service manager starts the program again, and it can.",
+        "service/worker.py",
+    ),
+    Difference(
+        ("user",),
+        "Without a master the process gives up its rights for good: a reload cannot bind a port below 1024 any more, "
+        "nor read what only root may. With `master_process on` the master keeps them, as nginx's does.",
+        "",
+        "One process cannot be two users.",
+        "service/limits.py",
+    ),
+    Difference(
         ("pid",),
-        "Without the directive no pid file is written, and reload keeps the process.",
+        "Without the directive no pid file is written; without a master a reload keeps the process.",
         "It writes logs/nginx.pid, and a reload starts new workers.",
         "twistd has a pid file of its own (`--pidfile`); sessions end under the configuration they began with.",
-        "service/main.py",
+        "service/pidfile.py",
     ),
     Difference(
         ("error_log",),

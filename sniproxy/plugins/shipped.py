@@ -18,7 +18,9 @@ from sniproxy.stream.log import log
 from sniproxy.stream.map import map_
 from sniproxy.stream.pass_ import pass_
 from sniproxy.stream.proxy import proxy
+from sniproxy.stream.proxy_protocol import proxy_protocol
 from sniproxy.stream.random_ import random
+from sniproxy.stream.realip import realip
 from sniproxy.stream.resolver import resolver_module
 from sniproxy.stream.return_ import return_
 from sniproxy.stream.set_ import set_
@@ -42,7 +44,9 @@ __all__ = [
     "map_",
     "pass_",
     "proxy",
+    "proxy_protocol",
     "random",
+    "realip",
     "resolver_module",
     "return_",
     "service_core",

@@ -28,7 +28,6 @@ from sniproxy.stream.server import Server, no_content
 
 _REFUSED: Final = {
     "udp": "datagrams are not carried yet",
-    "proxy_protocol": "PROXY headers are not read yet",
     "multipath": "Twisted and Python give no way to ask for MPTCP here",
 }
 
@@ -37,11 +36,14 @@ _ONLY_ELSEWHERE: Final = ("setfib=", "accept_filter=")
 
 def _listen(node: Node, build: Build, scope: Scope) -> tuple[Listen, ...]:
     given: dict[str, Any] = {}
-    ssl = default = False
+    ssl = default = header = False
     for word in node.args[1:]:
         name, equals, value = word.partition("=")
         if word == "ssl":
             ssl = True
+            continue
+        if word == "proxy_protocol":
+            header = True
             continue
         if word in ("default_server", "default"):
             default = True
@@ -57,7 +59,7 @@ def _listen(node: Node, build: Build, scope: Scope) -> tuple[Listen, ...]:
     addresses = listen_addresses(node.args[0], build.lookup)
     if options.keepalive is not None and addresses[0].family == "unix":
         raise ConfigError('"so_keepalive" parameter is not supported for unix domain sockets')
-    return tuple(Listen(address, ssl, default, options, node) for address in addresses)
+    return tuple(Listen(address, ssl, default, options, node, header) for address in addresses)
 
 
 def _option(word: str, name: str, equals: str, value: str, given: dict[str, Any]) -> None:
@@ -224,9 +226,10 @@ def _join(build: Build, found: dict[Address, Listening], listen: Listen, server:
         if known.options.given:
             build.error(f"duplicate listen options for {text}", listen.node)
         known.options = listen.options
-    if known.servers and known.ssl != listen.ssl:
+    if known.servers and (known.ssl, known.proxy_protocol) != (listen.ssl, listen.proxy_protocol):
         build.warn(f"protocol options redefined for {text}", listen.node)
-        known.ssl = known.ssl or listen.ssl
+    known.ssl = known.ssl or listen.ssl
+    known.proxy_protocol = known.proxy_protocol or listen.proxy_protocol
     known.servers.append(server)
     server.listenings.append(known)
     if listen.default_server:

@@ -25,14 +25,17 @@ NGINX_VERSION: Final = "1.31.5"
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def _host(address: Address) -> str:
+def host_of(address: Address) -> str:
     """
     Without the port, as C{ngx_sock_ntop} writes it.
     """
     return f"unix:{address.host}" if address.family == "unix" else address.host
 
 
-def _port(address: Address) -> str:
+def port_of(address: Address) -> str:
+    """
+    Empty where there is none.
+    """
     return str(address.port) if address.port else ""
 
 
@@ -117,21 +120,21 @@ def remote_addr(session: Session) -> str:
     """
     The client's address; C{unix:} for a client on a unix socket.
     """
-    return _host(session.peer)
+    return host_of(session.peer)
 
 
 def remote_port(session: Session) -> str:
     """
     The client's port; empty on a unix socket.
     """
-    return _port(session.peer)
+    return port_of(session.peer)
 
 
 def server_addr(session: Session) -> str:
     """
     The address the client connected to.
     """
-    return _host(session.local)
+    return host_of(session.local)
 
 
 def server_name(session: Session) -> str:
@@ -146,7 +149,7 @@ def server_port(session: Session) -> str:
     """
     The port the client connected to; empty on a unix socket.
     """
-    return _port(session.local)
+    return port_of(session.local)
 
 
 def session_time(session: Session) -> str:

@@ -57,6 +57,7 @@ class Listen:
     default_server: bool
     options: ListenOptions
     node: Node
+    proxy_protocol: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -67,6 +68,7 @@ class Listening:
     @ivar address: as it is bound.
     @ivar text: as logs name it.
     @ivar ssl: whether its clients speak TLS to us.
+    @ivar proxy_protocol: whether a PROXY header comes before anything else.
     @ivar servers: in file order.
     @ivar default: the server of those who name none.
     @ivar by_name: whether a name may choose another server than the default.
@@ -80,6 +82,7 @@ class Listening:
     default_node: Node | None = None
     servers: list[Server] = field(default_factory=list)
     by_name: bool = False
+    proxy_protocol: bool = False
     text: str = ""
     _names: Hostnames[Server] = field(default_factory=Hostnames)
     _patterns: list[tuple[Regex, Server]] = field(default_factory=list)

@@ -16,10 +16,27 @@ from sniproxy.config.template import Template
 from sniproxy.interfaces import IModule
 from sniproxy.stream.sending import send_text
 from sniproxy.stream.server import Server
+from sniproxy.stream.session import Session
 
 RETURN: Final[Directive[Template | None]] = Directive(
     "return", ("stream.server",), (1, 1), values.template(), None, Inherit.NEVER
 )
+
+
+class Saying:
+    """
+    The content of one server.
+    """
+
+    def __init__(self, text: Template) -> None:
+        self._text = text
+
+    def __call__(self, session: Session) -> None:
+        """
+        @see: L{sniproxy.interfaces.IContentHandler}
+        """
+        session.action = "returning text"  # for what its variables may have to say
+        send_text(session, self._text.render(session))
 
 
 @implementer(IPlugin, IModule)
@@ -44,7 +61,7 @@ class Return:
         text = server.scope[RETURN]
         node = server.scope.where(RETURN)
         if text is not None and node is not None:
-            server.take_content(lambda session: send_text(session, text.render(session)), node)
+            server.take_content(Saying(text), node)
 
 
 return_ = Return()

@@ -98,6 +98,7 @@ class Session:
     __slots__ = (
         "_notes",
         "_on_expired",
+        "_peer",
         "_phase",
         "_step",
         "_upstream_states",
@@ -143,6 +144,7 @@ class Session:
         self._values: dict[str, str | None] | None = None
         self._notes: dict[Any, Any] | None = None
         self._on_expired: Callable[[], None] | None = None
+        self._peer: Address | None = None
         self._phase = 0
         self._step = 0
         client.owner = self
@@ -184,10 +186,14 @@ class Session:
     @property
     def peer(self) -> Address:
         """
-        The client's address.
+        The client's address: that of its leg, unless a proxy before us has told another one, and is believed.
         """
-        peer: Address = self.client.peer
+        peer: Address = self._peer or self.client.peer
         return peer
+
+    @peer.setter
+    def peer(self, address: Address) -> None:
+        self._peer = address
 
     @property
     def local(self) -> Address:

@@ -185,7 +185,7 @@ class ListenTests(CoreCase):
         """
         What nginx has and we do not is refused by its name, with the reason.
         """
-        for word in ("udp", "proxy_protocol", "multipath"):
+        for word in ("udp", "multipath"):
             (complaint,) = self.complaints(f"listen 443 {word};")
             self.assertTrue(
                 complaint.startswith(f'the "{word}" parameter of the "listen" directive is not supported by sniproxy: ')

@@ -8,6 +8,7 @@ tests/interop/test_proxy_protocol.py.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -353,7 +354,7 @@ class WritingTests(SynchronousTestCase):
         self.assertEqual(write_line(CLIENT6, SERVER), b"PROXY TCP6 2001:db8::1 192.0.2.1 1111 443\r\n")
         self.assertEqual(write_line(unix, unix), b"PROXY UNKNOWN\r\n")
         self.assertEqual(write_line(CLIENT, unix), b"PROXY TCP4 192.0.2.77 unix:/run/x 40000 0\r\n")
-        parsed = _v1parser.V1Parser.parse(LINE[:-2])
+        parsed: Any = _v1parser.V1Parser.parse(LINE[:-2])
         self.assertEqual((parsed.source.host, parsed.destination.port), ("192.0.2.77", 443))
 
     def test_header(self) -> None:
@@ -366,7 +367,7 @@ class WritingTests(SynchronousTestCase):
         self.assertEqual(found.size, len(RICH))
         self.assertEqual(list(read_tlvs(found.tlvs))[:-1], list(TLVS))
         self.assertEqual(kinds(found.tlvs)[-1], CRC32C)
-        parsed = _v2parser.V2Parser.parse(write_header(CLIENT6, SERVER6))
+        parsed: Any = _v2parser.V2Parser.parse(write_header(CLIENT6, SERVER6))
         self.assertEqual((parsed.source.host, parsed.source.port), ("2001:db8:0:0:0:0:0:1", 1111))
 
     def test_families(self) -> None:
