@@ -12,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from sniproxy.interfaces import ISessionLog
 
@@ -50,7 +50,6 @@ class _Kept:
     uses: int = 0
 
 
-@implementer(ISessionLog)
 class LogsByName:
     """
     Owns the descriptors that are kept, C{keep.most} at most.
@@ -136,3 +135,5 @@ class LogsByName:
         Give all files back. A later line would open its file again.
         """
         self.reopen()
+
+classImplements(LogsByName, ISessionLog)

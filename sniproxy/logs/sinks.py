@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from sniproxy.errors import ConfigError, ConfigErrors
 from sniproxy.interfaces import ISessionLog
@@ -54,7 +54,6 @@ def hold_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
 
 
-@implementer(ISessionLog)
 class FileLog:
     """
     One file that lines are appended to.
@@ -189,7 +188,6 @@ class FileLog:
             self._complain(message)
 
 
-@implementer(ISessionLog)
 class StderrLog:
     """
     Descriptor 2, whoever has put what there; borrowed, so never closed. Where it is closed, lines are lost.
@@ -314,3 +312,6 @@ def _failed(call: str, path: str, error: OSError) -> str:
 
 
 STDERR: Final = StderrLog()
+
+classImplements(FileLog, ISessionLog)
+classImplements(StderrLog, ISessionLog)

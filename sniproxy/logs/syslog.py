@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from sniproxy.addresses import Address
 from sniproxy.config.places import place
@@ -109,7 +109,6 @@ def _place_in(words: tuple[str, ...], what: str, word: str) -> int:
     return words.index(word.lower())
 
 
-@implementer(ISessionLog)
 class SyslogLog:
     """
     Datagrams to one server, sent at once; what the kernel cannot take now is lost. Owns one socket, made when needed.
@@ -190,3 +189,5 @@ class SyslogLog:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+classImplements(SyslogLog, ISessionLog)

@@ -15,7 +15,7 @@ from socket import AF_INET, AF_INET6, MSG_DONTWAIT, MSG_PEEK, SHUT_WR, SO_LINGER
 from struct import pack
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from sniproxy.addresses import Address
 from sniproxy.interfaces import ILeg
@@ -65,7 +65,6 @@ class Owner(Protocol):
         """
 
 
-@implementer(ILeg)
 class SocketLeg:
     """
     A connected (or connecting) stream socket. Owns the socket. Holds at most what L{hold} was given; waits for
@@ -266,3 +265,5 @@ class SocketLeg:
             self.abort()
         else:
             self.owner.crashed()
+
+classImplements(SocketLeg, ILeg)

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
 from twisted.logger import Logger
-from zope.interface import implementer
+from zope.interface import classImplements
 
 if TYPE_CHECKING:
     import _socket
@@ -62,7 +62,6 @@ class Watched(Protocol):
         """
 
 
-@implementer(IReadDescriptor)
 class Poller:
     """
     An epoll that is one reader of a reactor. Owns the epoll descriptor, not those it watches, until they are handed to
@@ -71,7 +70,7 @@ class Poller:
     @ivar clock: the reactor, as C{IReactorTime}.
     """
 
-    log = Logger()
+    log: ClassVar[Logger] = Logger()
 
     def __init__(self, reactor: Any) -> None:
         """
@@ -222,3 +221,5 @@ class Poller:
             for sock in self._closing:
                 sock.close()
             self._closing.clear()
+
+classImplements(Poller, IReadDescriptor)

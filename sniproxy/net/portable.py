@@ -28,7 +28,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from sniproxy.addresses import Address
 from sniproxy.interfaces import ILeg
@@ -55,7 +55,6 @@ def our_address(address: object) -> Address:
     return Address("unix", "")
 
 
-@implementer(ILeg)
 class PortableLeg:
     """
     A connected Twisted transport. Owns it. Holds at most L{CAP} bytes and one piece of the transport's own making;
@@ -359,7 +358,6 @@ class PortableLeg:
         return handle if isinstance(handle, Socket) else None
 
 
-@implementer(IHalfCloseableProtocol, IPushProducer)
 class Landing(Protocol):
     """
     The protocol through which a Twisted transport talks to its leg; a push producer, since that is how a transport
@@ -443,3 +441,6 @@ class LandingFactory(Factory):
         @return: a protocol that hands its leg to C{made}.
         """
         return Landing(self._clock, self._made)
+
+classImplements(PortableLeg, ILeg)
+classImplements(Landing, IHalfCloseableProtocol, IPushProducer)

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IConnector, IReadDescriptor
 from twisted.internet.protocol import ClientFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from sniproxy.addresses import Address
 from sniproxy.interfaces import ILeg, IRelay
@@ -32,7 +32,6 @@ _AT_ONCE: Final = frozenset({errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno
 """Failures of connect(2) that no packet brings."""
 
 
-@implementer(IReadDescriptor)
 class Reader:
     """
     One listening socket among the readers of a reactor. Lent the socket.
@@ -261,3 +260,5 @@ class PortableNetwork:
         """
         self.deadlines.stop()
         self._readers.stop()
+
+classImplements(Reader, IReadDescriptor)

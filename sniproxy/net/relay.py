@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
 from typing import Any, Final, Literal
 
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from sniproxy.interfaces import ILeg, IRelay
 from sniproxy.net.legs import nothing
@@ -26,6 +25,9 @@ TURN: Final = 64
 
 GONE: Final = ERR | HUP
 """A leg is broken, or closed both ways: after its last byte was received, there is nobody left to send to."""
+
+NEVER: Final = 1 << 62
+"""More bytes than any flow moves."""
 
 Side = Literal["client", "upstream"]
 
@@ -58,6 +60,12 @@ class Result:
     side: Side
     error: OSError | None = None
     sending: bool = False
+
+
+def _told(result: Result) -> None:
+    """
+    Who was told, or wants to hear no more, is not kept: it keeps the relay.
+    """
 
 
 class Flow:
@@ -102,7 +110,7 @@ class Flow:
         self.drained = False
         self.ended = False
         self.finished = False
-        self.switch_at: float = inf
+        self.switch_at = NEVER
         self.pipe: Any = None
 
 
@@ -264,19 +272,20 @@ class Relaying:
         Report, once.
         """
         if not self._ended:
+            done = self._done
             self.stop()
-            self._done(result)
+            done(result)
 
     def stop(self) -> None:
         """
         Give the legs back without a report.
         """
         self._ended = True
+        self._done = _told
         self.up.source.handler = nothing
         self.down.source.handler = nothing
 
 
-@implementer(IRelay)
 class PumpRelay:
     """
     Carries any two legs.
@@ -301,3 +310,5 @@ class PumpRelay:
         @see: L{IRelay.make}
         """
         return Relaying(client, upstream, options, done, holder, now)
+
+classImplements(PumpRelay, IRelay)

@@ -13,14 +13,13 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from math import inf
 from typing import Any, Final
 
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from sniproxy.interfaces import ILeg, IRelay
 from sniproxy.net.pipes import Pipes
-from sniproxy.net.relay import Flow, Options, Relaying, Result, Side
+from sniproxy.net.relay import NEVER, Flow, Options, Relaying, Result, Side
 from sniproxy.net.timers import Holder
 
 FIRST: Final = 128 * 1024
@@ -42,8 +41,17 @@ class Splicing(Relaying):
 
     __slots__ = ("_pipes",)
 
-    def __init__(self, pipes: Pipes, *rest: Any) -> None:
-        super().__init__(*rest)
+    def __init__(
+        self,
+        pipes: Pipes,
+        client: Any,
+        upstream: Any,
+        options: Options,
+        done: Callable[[Result], None],
+        holder: Holder,
+        now: Callable[[], float],
+    ) -> None:
+        super().__init__(client, upstream, options, done, holder, now)
         self._pipes = pipes
         self.up.switch_at = self.down.switch_at = FIRST
 
@@ -130,7 +138,7 @@ class Splicing(Relaying):
             flow.pending = os.read(pipe.read, pipe.inside)
             pipe.inside = 0
         self._return_pipe(flow)
-        flow.switch_at = inf
+        flow.switch_at = NEVER
         super().pump(flow)
 
     def _return_pipe(self, flow: Flow) -> None:
@@ -147,7 +155,6 @@ class Splicing(Relaying):
         super().stop()
 
 
-@implementer(IRelay)
 class SpliceRelay:
     """
     Carries two legs that both answer a descriptor.
@@ -175,3 +182,5 @@ class SpliceRelay:
         @see: L{IRelay.make}
         """
         return Splicing(self._pipes, client, upstream, options, done, holder, now)
+
+classImplements(SpliceRelay, IRelay)

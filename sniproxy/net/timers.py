@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 from math import inf
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -47,7 +47,7 @@ class Deadlines:
     All deadlines of a process. Caps nothing itself: it holds each holder once at most.
     """
 
-    log = Logger()
+    log: ClassVar[Logger] = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock

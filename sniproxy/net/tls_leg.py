@@ -13,7 +13,7 @@ from os import strerror
 from typing import TYPE_CHECKING, Any, Final
 
 from OpenSSL import SSL
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from sniproxy.addresses import Address
 from sniproxy.interfaces import ILeg
@@ -228,7 +228,6 @@ class _Tls:
         return self.held[:limit]
 
 
-@implementer(ILeg)
 class TlsLeg(_Tls):
     """
     TLS over the socket of a L{SocketLeg}, which must hold nothing. Owns the leg.
@@ -362,7 +361,6 @@ class TlsLeg(_Tls):
         self.raw.abort()
 
 
-@implementer(ILeg)
 class BioTlsLeg(_Tls):
     """
     TLS over any leg, by memory BIOs. Owns the leg. Holds at most one record that the leg below would not take; it is
@@ -516,3 +514,6 @@ class BioTlsLeg(_Tls):
         @see: L{ILeg.abort}
         """
         self.raw.abort()
+
+classImplements(TlsLeg, ILeg)
+classImplements(BioTlsLeg, ILeg)

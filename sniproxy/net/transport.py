@@ -27,7 +27,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from sniproxy.addresses import Address
 from sniproxy.interfaces import ILeg
@@ -71,7 +71,6 @@ def twisted_address(address: Address) -> IPv4Address | IPv6Address | UNIXAddress
     return UNIXAddress(os.fsencode(address.host) or None)
 
 
-@implementer(ITCPTransport, IPushProducer, IConsumer, ISystemHandle)
 class LegTransport:
     """
     A connected leg and its protocol. Owns the leg. Holds what the protocol writes: without a producer that obeys
@@ -472,7 +471,6 @@ class LegTransport:
             self._ask()
 
 
-@implementer(INegotiated)
 class TlsTransport(LegTransport):
     """
     A transport over a leg that speaks TLS and has done its handshake.
@@ -505,3 +503,6 @@ def open_protocol(
     made = (TlsTransport if leg.connection is not None else LegTransport)(leg, network, close_timeout)
     made.start(protocol)
     return made
+
+classImplements(LegTransport, ITCPTransport, IPushProducer, IConsumer, ISystemHandle)
+classImplements(TlsTransport, INegotiated)

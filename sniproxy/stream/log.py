@@ -311,13 +311,16 @@ class Log:
                 return
             writers.append((log, _writer(log, server.scope[OPEN_LOG_FILE_CACHE], build)))
         if writers:
-            server.handle(Phase.LOG, lambda session: _log(session, writers))
+            server.handle(Phase.LOG, _logging(writers))
 
 
-def _log(session: Session, writers: list[tuple[AccessLog, Write]]) -> None:
-    for log, write in writers:
-        if log.condition is None or log.condition.render(session) not in ("", "0"):
-            write(session, log.format.render(session) + b"\n")
+def _logging(writers: list[tuple[AccessLog, Write]]) -> Callable[[Session], None]:
+    def handler(session: Session) -> None:
+        for log, write in writers:
+            if log.condition is None or log.condition.render(session) not in ("", "0"):
+                write(session, log.format.render(session) + b"\n")
+
+    return handler
 
 
 log = Log()

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from twisted.logger import Logger
 from twisted.plugin import IPlugin
-from zope.interface import implementer
+from zope.interface import classImplements, implementer
 
 from sniproxy.addresses import Address, numeric
 from sniproxy.config.build import Build
@@ -120,7 +120,6 @@ class _Nothing:
 NOTHING: Final = _Nothing()
 
 
-@implementer(IResolver)
 class Resolver:
     """
     One C{resolver} at work. Keeps at most L{MAX_KEPT} names, has at most L{MAX_LOOKUPS} lookups under way, and lets
@@ -321,3 +320,5 @@ class ResolverModule:
 
 
 resolver_module = ResolverModule()
+
+classImplements(Resolver, IResolver)

@@ -343,6 +343,8 @@ class Session:
                 self.runtime.internal_error()
                 self.log(ALERT, INTERNAL_ERROR)
         self.runtime.ended(self)
+        # Whoever counted knows the session: a circle would live until the collector comes, in thousands.
+        self.traffic = None
 
     def _let_go(self) -> None:
         pending, self.pending = self.pending, None

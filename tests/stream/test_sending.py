@@ -205,13 +205,14 @@ class SendingTests(SynchronousTestCase):
         self.engine.until(lambda: True)
         self.engine.reactor.advance(PATIENCE - 0.5)
         self.assertFalse(session.ended)
+        sent = session.bytes_sent
         self.engine.reactor.advance(1.5)
         self.assertEqual([status for status, _, _ in self.logged], [INTERNAL_SERVER_ERROR])
         self.assertEqual(
             self.told(),
             [
                 "connection timed out (110: Connection timed out) while returning text, client: 127.0.0.1, server: "
-                f"127.0.0.1:7, bytes from/to client:0/{session.bytes_sent}, bytes from/to upstream:0/0"
+                f"127.0.0.1:7, bytes from/to client:0/{sent}, bytes from/to upstream:0/0"
             ],
         )
 
