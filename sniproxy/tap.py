@@ -17,7 +17,9 @@ from sniproxy.config.dump import dump
 from sniproxy.errors import ConfigErrors
 from sniproxy.logs.sinks import files_of, hold_standard_streams
 from sniproxy.service.load import load
-from sniproxy.service.main import ProxyService, check_pid, complain, say
+from sniproxy.service.main import complain, say
+from sniproxy.service.master import make_service
+from sniproxy.service.pidfile import check_pid
 
 
 class Options(usage.Options):
@@ -106,7 +108,7 @@ def makeService(options: Options) -> IService:
     try:
         if options["demo"]:
             return make_demo(options)
-        service: IService = ProxyService(options["config"], options["prefix"], options["globals"], signals=True)
+        service: IService = make_service(options["config"], options["prefix"], options["globals"])
     except ConfigErrors as errors:
         complain(errors)
         raise SystemExit(1) from None

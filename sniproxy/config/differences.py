@@ -111,8 +111,8 @@ DIFFERENCES: Final = (
     # processes
     Difference(
         ("worker_processes", "master_process"),
-        "One worker, the default, is one process without a master, unless `master_process on` is written down; changing "
-        "between the two takes a restart. Inside other programs there is one process always, and a warning.",
+        "One worker, the default, is one process without a master, unless `master_process on` is written down; "
+        "changing between the two takes a restart. Inside other programs there is one process always, and a warning.",
         "There is a master, unless it is told otherwise.",
         "One process is simpler to start, to embed and to look into; a master is for several workers, and for `user`.",
         "service/core.py",
@@ -120,8 +120,8 @@ DIFFERENCES: Final = (
     Difference(
         ("worker_processes",),
         "Workers share their listening sockets and nothing else. What nginx's workers count together, each of ours "
-        "counts for itself: sessions for `max_conns`, failures for `max_fails`, whose turn it is, `$connection`; `zone` "
-        "and `limit_conn_zone` are a warning where there are several workers.",
+        "counts for itself: sessions for `max_conns`, failures for `max_fails`, whose turn it is, `$connection`; "
+        "`zone` and `limit_conn_zone` are a warning where there are several workers.",
         "Zones are memory that all workers share.",
         "Memory that several processes change needs operations that Python does not have.",
         "service/core.py",

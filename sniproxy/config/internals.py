@@ -10,27 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 from zope.interface import implementer
 
 from sniproxy.config import values
-from sniproxy.config.directives import MANY, Directive, Repeat
+from sniproxy.config.directives import Directive, Repeat
 from sniproxy.config.template import Variable
-from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
 
 if TYPE_CHECKING:
     from sniproxy.config.build import Build
-    from sniproxy.config.directives import Scope
-    from sniproxy.config.grammar import Node
 
 _HASH: Final = "tables need no size here"
 _EVENTS: Final = "there is one way of waiting for events here"
 _PROCESS: Final = "the service manager sets this"
-
-
-def _priority(node: Node, build: Build, scope: Scope) -> int:
-    word = node.args[0]
-    value = values.number_of(word.removeprefix("-"))
-    if value is None:
-        raise ConfigError(f'"{node.name}" directive invalid number')
-    return -value if word.startswith("-") else value
 
 
 def _setting(
@@ -78,10 +67,6 @@ DIRECTIVES: Final[tuple[Directive[Any], ...]] = (
     _setting("thread_pool", ("main",), values.words, "no file is read by threads", (2, 3), Repeat.LISTED),
     _setting("timer_resolution", ("main",), values.time, "the clock is asked when it is needed"),
     _setting("debug_points", ("main",), values.one_of({"stop": "stop", "abort": "abort"}), "there are none"),
-    _setting("worker_priority", ("main",), _priority, _PROCESS),
-    _setting("worker_cpu_affinity", ("main",), values.words, _PROCESS, (1, MANY)),
-    _setting("worker_rlimit_core", ("main",), values.offset, _PROCESS),
-    _setting("worker_rlimit_nofile", ("main",), values.number, _PROCESS),
     _setting("working_directory", ("main",), values.prefixed_path, _PROCESS),
     _setting("env", ("main",), values.text, "the environment is passed on as it is", repeat=Repeat.LISTED),
     _setting("ssl_object_cache_inheritable", ("main",), values.flag, "each reload reads its files anew"),

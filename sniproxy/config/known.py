@@ -29,7 +29,12 @@ class Known:
 
 
 _TABLE: Final[tuple[tuple[str, str, str], ...]] = (
-    ("main", NOT_CARRIED, "daemon error_log master_process pid user worker_processes worker_shutdown_timeout"),
+    (
+        "main",
+        NOT_CARRIED,
+        "daemon error_log master_process pid user worker_cpu_affinity worker_priority worker_processes"
+        " worker_rlimit_core worker_rlimit_nofile worker_shutdown_timeout",
+    ),
     ("main", "OpenSSL has no engines any more", "ssl_engine"),
     ("main", "HTTP is not carried yet", "http"),
     ("main", "mail is not carried", "mail"),

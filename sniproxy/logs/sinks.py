@@ -253,6 +253,13 @@ class Files:
         """
         self._others.append(log)
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """
+        Of all files that were declared.
+        """
+        return tuple(self._files)
+
     def open(self, clock: IReactorTime) -> None:
         """
         Open all, or none.

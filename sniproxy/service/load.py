@@ -16,6 +16,7 @@ from sniproxy import plugins
 from sniproxy.config.build import Build, configure
 from sniproxy.errors import ConfigError, ConfigErrors
 from sniproxy.interfaces import IModule
+from sniproxy.service.snapshot import World
 from sniproxy.stream.core import assemble
 
 
@@ -54,18 +55,28 @@ def lookup(host: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(answer[4][0]).partition("%")[0] for answer in answers))
 
 
-def load(file: str, prefix: str | None = None, globals_text: str = "") -> Build:
+def world() -> World:
+    """
+    The disk and the name service as they are now.
+    """
+    return World(read, glob.glob, lookup)
+
+
+def load(file: str, prefix: str | None = None, globals_text: str = "", asked: World | None = None) -> Build:
     """
     Read a configuration from disk.
 
     @param file: the main configuration file.
     @param prefix: what logs are relative to; the file's folder where None.
     @param globals_text: directives before those of the file.
+    @param asked: the world to learn from; the real one where None.
     @raise ConfigErrors: all that is wrong with it.
     """
+    if asked is None:
+        asked = world()
     path = os.path.abspath(file)
     try:
-        source = read(path)
+        source = asked.read(path)
     except OSError as error:
         raise ConfigErrors((ConfigError(f'open() "{path}" failed ({error.errno}: {error.strerror})'),)) from None
     return configure(
@@ -73,9 +84,9 @@ def load(file: str, prefix: str | None = None, globals_text: str = "") -> Build:
         modules(),
         file=path,
         prefix=os.path.abspath(prefix) if prefix is not None else None,
-        read=read,
-        glob=glob.glob,
-        lookup=lookup,
+        read=asked.read,
+        glob=asked.glob,
+        lookup=asked.lookup,
         globals_text=globals_text,
         time=time.time,
         assemble=(assemble,),

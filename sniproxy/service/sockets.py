@@ -75,6 +75,8 @@ def apply_options(sock: socket.socket, listening: Listening) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, options.send_buffer)
     if listening.address.family == "unix":
         return
+    if options.reuseport:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # it may be new, and others are to join
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(listening.default.tcp_nodelay))
     keepalive = options.keepalive
     if keepalive is not None:
@@ -111,15 +113,75 @@ def open_sockets(build: Build, kept: dict[Address, socket.socket]) -> dict[Addre
         for address, (listening, _) in doors.items():
             if address in kept:
                 try:
-                    apply_options(kept[address], listening)
-                    kept[address].listen(listening.options.backlog or BACKLOG)
-                except OSError as error:
-                    errors.append(_failed("setsockopt()", listening, error))
+                    _renew(kept[address], listening)
+                except ConfigError as error:
+                    errors.append(error)
     if errors:
         for address, sock in found.items():
             close_socket(address, sock)
         raise ConfigErrors(tuple(errors))
     return {address: kept[address] if address in kept else found[address] for address in doors}
+
+
+Queues = dict[Address, tuple[socket.socket, ...]]
+"""By address: one socket that all workers share, or one for each of them."""
+
+
+def open_queues(build: Build, kept: Queues, workers: int) -> Queues:
+    """
+    All sockets that a number of workers need: of an address with C{reuseport} each gets one of its own.
+
+    @param kept: open ones that may be used again; lent.
+    @return: those of C{kept} that are needed and new ones. If any cannot be had, no new one is left open.
+    @raise ConfigErrors: for each that cannot be had.
+    """
+    firsts = {address: sockets[0] for address, sockets in kept.items()}
+    found = {address: [sock] for address, sock in open_sockets(build, firsts).items()}
+    doors = doors_of(listenings(build))
+    try:
+        for address, sockets in found.items():
+            listening, _ = doors[address]
+            if listening.options.reuseport and address.family != "unix":
+                for number in range(1, workers):
+                    others = kept.get(address, ())
+                    kept_one = number < len(others)
+                    sockets.append(_renew(others[number], listening) if kept_one else open_socket(listening))
+    except ConfigError as error:
+        close_queues({address: tuple(sockets) for address, sockets in found.items()}, kept)
+        raise ConfigErrors((error,)) from None
+    return {address: tuple(sockets) for address, sockets in found.items()}
+
+
+def close_queues(queues: Queues, needed: Queues) -> None:
+    """
+    Close all sockets but those that are needed.
+    """
+    for address, sockets in queues.items():
+        still = needed.get(address, ())
+        for sock in sockets:
+            if sock in still:
+                continue
+            if still:
+                sock.close()
+            else:
+                close_socket(address, sock)
+
+
+def queues_of(queues: Queues, worker: int) -> dict[Address, socket.socket]:
+    """
+    @param worker: from 0.
+    @return: the sockets on which this worker accepts.
+    """
+    return {address: sockets[worker if len(sockets) > 1 else 0] for address, sockets in queues.items()}
+
+
+def _renew(sock: socket.socket, listening: Listening) -> socket.socket:
+    try:
+        apply_options(sock, listening)
+        sock.listen(listening.options.backlog or BACKLOG)
+    except OSError as error:
+        raise _failed("setsockopt()", listening, error) from None
+    return sock
 
 
 def close_socket(address: Address, sock: socket.socket) -> None:

@@ -40,7 +40,6 @@ class Accepted(SynchronousTestCase):
         made = build(
             """
             load_module a.so; load_module b.so;
-            worker_priority -5; worker_rlimit_nofile 9; worker_rlimit_core 1g; worker_cpu_affinity auto 0101;
             thread_pool a threads=1; timer_resolution 100ms; pcre_jit on; debug_points stop; env TZ; env A=B;
             working_directory /; lock_file l;
             events {
@@ -51,8 +50,6 @@ class Accepted(SynchronousTestCase):
                      server_names_hash_bucket_size 1; open_log_file_cache max=1; server { open_log_file_cache off; } }
             """
         )
-        priority = next(directive for directive in INTERNALS.directives if directive.name == "worker_priority")
-        self.assertEqual(made.root[priority], -5)
         self.assertTrue(made.root.has(EVENTS))
 
     def test_refused(self) -> None:
@@ -60,15 +57,11 @@ class Accepted(SynchronousTestCase):
         Wrong values, contexts and counts are refused in nginx's words.
         """
         self.assertEqual(
-            faults(
-                "events {\nworker_connections x;\n}\nworker_connections 5;\npcre_jit 1;\n"
-                "events {}\nworker_priority --1;"
-            ),
+            faults("events {\nworker_connections x;\n}\nworker_connections 5;\npcre_jit 1;\nevents {}"),
             [
                 '"worker_connections" directive invalid number in F:2',
                 '"worker_connections" directive is not allowed here in F:4',
                 'invalid value "1" in "pcre_jit" directive, it must be "on" or "off" in F:5',
                 '"events" directive is duplicate in F:6',
-                '"worker_priority" directive invalid number in F:7',
             ],
         )

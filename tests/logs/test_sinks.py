@@ -331,6 +331,7 @@ class FilesTests(SinksTestCase):
         """
         self.assertIs(self.files.declare("a", buffer=5), self.files.declare("a", buffer=5))
         self.assertIsNot(self.files.declare("a", buffer=5), self.files.declare("b", buffer=5))
+        self.assertEqual(self.files.paths, ("a", "b"))
 
     def test_conflict(self) -> None:
         """

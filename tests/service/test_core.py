@@ -16,7 +16,7 @@ from zope.interface.verify import verifyObject
 from sniproxy.config.build import Build
 from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IModule
-from sniproxy.service.core import PID, SHUTDOWN_TIMEOUT, USER, WORKERS, Account, service_core
+from sniproxy.service.core import PID, PRIORITY, SHUTDOWN_TIMEOUT, USER, WORKERS, Account, has_master, service_core
 from sniproxy.stream.core import listenings
 from tests.support.sessions import configured
 
@@ -72,22 +72,83 @@ class ServiceCoreTests(SynchronousTestCase):
 
     def test_accepted(self) -> None:
         """
-        daemon and master_process are accepted, and must be on or off.
+        daemon and master_process must be on or off.
         """
         configured("daemon off; master_process on; worker_shutdown_timeout 10s;")
         self.assertIn('it must be "on" or "off"', self.complaint("daemon maybe;"))
 
     def test_workers(self) -> None:
         """
-        One process is as it is said; more, or as many as fit, are a warning.
+        As many as it says, or as many as there are cores to run on, whether or not the system tells which.
         """
-        for word, warned in (("1", False), ("4", True), ("auto", True)):
-            build = configured(f"worker_processes {word};")
-            self.assertEqual(build.root[WORKERS], 1)
-            self.assertEqual(bool(self.warnings(build)), warned)
-            self.assertTrue(all(f'"worker_processes {word}" is one process' in line for line in self.warnings(build)))
+        self.assertEqual(configured("worker_processes 4;").root[WORKERS], 4)
+        self.patch(os, "sched_getaffinity", lambda pid: {0, 2, 5})
+        self.assertEqual(configured("worker_processes auto;").root[WORKERS], 3)
+        del os.sched_getaffinity
+        self.patch(os, "cpu_count", lambda: 7)
+        self.assertEqual(configured("worker_processes auto;").root[WORKERS], 7)
+        self.patch(os, "cpu_count", lambda: None)
+        self.assertEqual(configured("worker_processes auto;").root[WORKERS], 1)
         for word in ("0", "x", "-1"):
             self.assertEqual(self.complaint(f"worker_processes {word};"), f'invalid value "{word}" in /etc/edge.conf:1')
+
+    def test_master(self) -> None:
+        """
+        Several workers have a master, unless it is refused; one has none, unless it is asked for.
+        """
+        for text, wanted in (
+            ("", False),
+            ("worker_processes 2;", True),
+            ("worker_processes 2; master_process off;", False),
+            ("master_process on;", True),
+        ):
+            self.assertEqual(has_master(configured(text).root), wanted)
+
+    def test_priority(self) -> None:
+        """
+        A priority may have a sign of either kind.
+        """
+        for word, value in (("5", 5), ("+5", 5), ("-5", -5)):
+            self.assertEqual(configured(f"worker_priority {word};").root[PRIORITY], value)
+        for word in ("--1", "x", '""'):
+            self.assertEqual(
+                self.complaint(f"worker_priority {word};"),
+                '"worker_priority" directive invalid number in /etc/edge.conf:1',
+            )
+
+    def test_affinity(self) -> None:
+        """
+        Masks that are not one for each worker, nor one for all, are a warning.
+        """
+        words = '[warn] the number of "worker_processes" is not equal to the number of "worker_cpu_affinity" masks,'
+        for text, warned in (
+            ("worker_processes 2; worker_cpu_affinity 01 10;", False),
+            ("worker_processes 3; worker_cpu_affinity 01 10;", True),
+            ("worker_processes 3; worker_cpu_affinity auto;", False),
+        ):
+            build = configured(text)
+            self.assertEqual([str(line).startswith(words[7:]) for line in build.warnings], [True] * warned)
+        self.assertEqual(
+            self.complaint("worker_cpu_affinity x;"),
+            'invalid character "x" in "worker_cpu_affinity" in /etc/edge.conf:1',
+        )
+
+    def test_not_shared(self) -> None:
+        """
+        Whatever nginx's workers share and ours do not is a warning, once, where there are several workers.
+        """
+        upstreams = "".join(f"upstream {name} {{\nserver 192.0.2.1:1; zone {name} 64k;\n}}\n" for name in "ab")
+        text = f"stream {{\n{upstreams}server {{ listen 80; proxy_pass a; }}\n}}"
+
+        def told(before: str) -> list[str]:
+            return [line for line in self.warnings(configured(before + text)) if "in each worker" in line]
+
+        self.assertEqual(
+            told("worker_processes 2;"),
+            ['"zone" counts sessions and failures of its peers in each worker for itself in /etc/edge.conf:3'],
+        )
+        self.assertEqual(told("worker_processes 2; master_process off;"), [])
+        self.assertEqual(told(""), [])
 
     def test_user(self) -> None:
         """

@@ -17,6 +17,7 @@ from sniproxy.plugins import shipped
 from sniproxy.service import load as under_test
 from sniproxy.service.core import PID
 from sniproxy.service.load import load, lookup, modules, read
+from sniproxy.service.snapshot import World
 from sniproxy.stream.core import listenings
 
 
@@ -123,6 +124,27 @@ class LoadTests(SynchronousTestCase):
         Directives of the command line come before the file's.
         """
         self.assertEqual(load(self.file(""), None, "pid /run/a.pid;").root[PID], "/run/a.pid")
+
+    def test_another_world(self) -> None:
+        """
+        All that a configuration depends on is asked of the world it is given.
+        """
+        asked: list[str] = []
+
+        def read(path: str) -> bytes:
+            asked.append(path)
+            return b"stream { include *.inc; }" if path == "/a.conf" else b"upstream u { server h:1; }"
+
+        def listed(pattern: str) -> list[str]:
+            asked.append(pattern)
+            return ["/b.inc"]
+
+        def lookup(host: str) -> tuple[str, ...]:
+            asked.append(host)
+            return ("192.0.2.1",)
+
+        load("/a.conf", asked=World(read, listed, lookup))
+        self.assertEqual(asked, ["/a.conf", "/*.inc", "/b.inc", "h"])
 
     def test_missing(self) -> None:
         """

@@ -4,150 +4,24 @@ Tests for L{sniproxy.service.main}.
 
 from __future__ import annotations
 
-import gc
 import io
 import os
 import shutil
 import signal
 import socket
 import sys
-import tempfile
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import reactor as real_reactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.addresses import Address
 from sniproxy.errors import ConfigError, ConfigErrors
 from sniproxy.service import main
 from sniproxy.service.core import USER, Account
+from sniproxy.service.load import load
 from sniproxy.service.main import ProxyService, complain, say
 from sniproxy.stream.session import Session
-from tests.support.datagrams import DatagramReactor
-from tests.support.sessions import FakeEngine, FakeLeg
-
-
-class Reactor(DatagramReactor):
-    """
-    A reactor in memory that other threads may call, and that goes on running.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hooks: list[Callable[[], object]] = []
-
-    def callWhenRunning(self, callable: Callable[..., object], *args: Any, **kw: Any) -> None:  # noqa: A002
-        """
-        When the test calls C{begin}.
-        """
-        self.hooks.append(lambda: callable(*args, **kw))
-
-    def begin(self) -> None:
-        """
-        The reactor runs.
-        """
-        hooks, self.hooks = self.hooks, []
-        for hook in hooks:
-            hook()
-
-    def callFromThread(self, called: Callable[..., object], *arguments: Any) -> None:
-        """
-        At the next turn.
-        """
-        self.callLater(0, called, *arguments)
-
-
-class ServiceCase(SynchronousTestCase):
-    """
-    A service whose sockets are unix sockets in a folder, and whose network is in memory.
-    """
-
-    def setUp(self) -> None:
-        self.folder = tempfile.mkdtemp(prefix="sniproxy")
-        self.addCleanup(shutil.rmtree, self.folder)
-        self.reactor = Reactor()
-        self.engine = FakeEngine(self.reactor)
-        self.patch(main, "Engine", lambda reactor, time: self.engine)
-        self.collector: list[str] = []
-        for name in ("collect", "freeze", "set_threshold"):
-            self.patch(gc, name, lambda *what, name=name: self.collector.append(name))
-
-    def path(self, name: str) -> str:
-        """
-        Of a file in the folder.
-        """
-        return os.path.join(self.folder, name)
-
-    def configure(self, *sockets: str, more: str = "", level: str = "info") -> None:
-        """
-        Write a configuration with a server for each of these sockets, and a log.
-        """
-        servers = "".join(
-            f"server {{ listen unix:{self.path(name)}; proxy_pass 192.0.2.1:1; access_log access.log short; }}\n"
-            for name in sockets
-        )
-        with open(self.path("edge.conf"), "w") as file:
-            file.write(
-                f"error_log edge.log {level};\n{more}\n"
-                f"stream {{ log_format short '$connection $status $pid'; {servers} }}\n"
-            )
-
-    def service(self, **settings: Any) -> ProxyService:
-        """
-        Made, and stopped in the end.
-        """
-        service = ProxyService(self.path("edge.conf"), reactor=self.reactor, **settings)
-        self.addCleanup(service.stopService)
-        return service
-
-    def started(self, *sockets: str, more: str = "", **settings: Any) -> ProxyService:
-        """
-        A service at work.
-        """
-        self.configure(*sockets, more=more)
-        service = self.service(**settings)
-        service.startService()
-        self.reactor.begin()
-        return service
-
-    def lines(self, name: str = "edge.log") -> list[str]:
-        """
-        What a log says, without times.
-        """
-        with open(self.path(name)) as file:
-            return [line.split("] ", 1)[-1].split(": ", 1)[-1].rstrip("\n") for line in file]
-
-    def said(self, text: str) -> bool:
-        """
-        Whether the error log has this in a line.
-        """
-        return any(text in line for line in self.lines())
-
-    def listeners(self) -> dict[str, Any]:
-        """
-        Those that accept, by the names of their sockets.
-        """
-        return {
-            os.path.basename(listener.sock.getsockname()): listener
-            for listener in self.engine.network.listeners
-            if listener.started
-        }
-
-    def client(self, name: str) -> FakeLeg:
-        """
-        A client comes in.
-        """
-        leg = FakeLeg(self.engine.network, Address("unix", ""), Address("unix", self.path(name)))
-        self.listeners()[name].accepted(leg)
-        self.engine.network.turn()
-        return leg
-
-    def names(self) -> list[str]:
-        """
-        The unix sockets that have names.
-        """
-        return sorted(name for name in os.listdir(self.folder) if "." not in name)
+from tests.support.services import ServiceCase
 
 
 class StartTests(ServiceCase):
@@ -172,10 +46,39 @@ class StartTests(ServiceCase):
         """
         The log tells that it starts and what it is compatible with, and first what the configuration warns of.
         """
-        self.started("a", more="worker_processes 2;")
+        self.patch(os, "geteuid", lambda: 1000)
+        self.started("a", more="user nobody;")
         warned, version, worker = self.lines()
-        self.assertIn('"worker_processes 2" is one process', warned)
+        self.assertIn('the "user" directive makes sense only if', warned)
         self.assertEqual((version, worker), ("nginx/1.31.5 (sniproxy)", f"start worker process {os.getpid()}"))
+
+    def test_no_master_here(self) -> None:
+        """
+        Several workers are one process inside somebody else's program, and in one that was started as one; the log says
+        so. C{master_process off} asks for nothing else.
+        """
+        self.patch(signal, "signal", lambda number, heard: None)
+        words = '"worker_processes 2" is one process, without a master: '
+        self.started("a", more="worker_processes 2;")
+        self.assertEqual(self.lines()[0], f"{words}this is somebody else's program")
+        service = self.started("b", signals=True)
+        self.configure("b", more="worker_processes 2;")
+        service.reload()
+        self.assertTrue(self.said(f"{words}that takes a restart"))
+        before = len(self.lines())
+        self.configure("b", more="worker_processes 2; master_process off;")
+        service.reload()
+        self.assertFalse(any(words in line for line in self.lines()[before:]))
+
+    def test_given(self) -> None:
+        """
+        A configuration that was read already is not read again.
+        """
+        self.configure("a")
+        build = load(self.path("edge.conf"))
+        os.unlink(self.path("edge.conf"))
+        self.service(build=build).startService()
+        self.assertEqual(sorted(self.listeners()), ["a"])
 
     def test_pid_file(self) -> None:
         """
@@ -336,6 +239,29 @@ class UserTests(ServiceCase):
             self.become(Account("proxy", 13, 14)), [("initgroups", "proxy", 14), ("setgid", 14), ("setuid", 13, True)]
         )
 
+    def test_cannot(self) -> None:
+        """
+        Who cannot become that user does not go on as who he was: the process ends, or its owner is told.
+        """
+        self.patch(signal, "signal", lambda number, heard: None)
+        for signals in (True, False):
+            self.configure("a")
+            service = self.service(signals=signals)
+            service._build.root.values[USER] = Account("proxy", 13, 14)
+
+            def refuse(*what: Any) -> None:
+                raise PermissionError(1, "Operation not permitted")
+
+            self.patch(os, "initgroups", refuse)
+            service.startService()
+            if signals:
+                self.reactor.begin()
+                self.assertTrue(self.reactor.hasStopped)
+            else:
+                self.assertRaises(PermissionError, self.reactor.begin)
+            self.assertTrue(self.said("cannot become the user of the configuration (1: Operation not permitted)"))
+            service.stopService()
+
     def test_stays(self) -> None:
         """
         Without the directive, or where the process was not root, nothing changes.
@@ -408,11 +334,12 @@ class ReloadTests(ServiceCase):
         The log tells of the signal, of the new configuration with its warnings, and when the old one is gone.
         """
         service = self.started("a")
-        self.configure("a", more="worker_processes 2;")
+        self.patch(os, "geteuid", lambda: 1000)
+        self.configure("a", more="user nobody;")
         service.reload()
         asked, warned, taken, exited = self.lines()[2:]
         self.assertEqual((asked, taken), ("signal 1 (SIGHUP) received, reconfiguring", "reconfiguring"))
-        self.assertIn("worker_processes", warned)
+        self.assertIn('the "user" directive', warned)
         self.assertEqual(exited, f"worker process {os.getpid()} exited with code 0")
 
     def test_sessions_go_on(self) -> None:

@@ -19,7 +19,15 @@ from sniproxy.config.build import Build
 from sniproxy.config.grammar import Node
 from sniproxy.errors import ConfigError, ConfigErrors
 from sniproxy.service import sockets as under_test
-from sniproxy.service.sockets import close_socket, open_socket, open_sockets
+from sniproxy.service.sockets import (
+    Queues,
+    close_queues,
+    close_socket,
+    open_queues,
+    open_socket,
+    open_sockets,
+    queues_of,
+)
 from sniproxy.stream.listening import Listening, ListenOptions
 from tests.support.sessions import configured
 
@@ -256,6 +264,92 @@ class OpenSocketsTests(SocketsCase):
         self.assertIn(f"setsockopt() unix:{self.path('a')} failed (92: Protocol not available)", str(error))
         self.assertEqual(os.listdir(self.folder), ["a"])
         self.assertTrue(self.listens("a"))
+
+
+class QueuesTests(SocketsCase):
+    """
+    Sockets for several workers.
+    """
+
+    def build_inet(self, *listens: str) -> Build:
+        """
+        A configuration that listens on ports of loopback.
+        """
+        servers = "\n".join(f"server {{ listen {listen}; proxy_pass 192.0.2.1:1; }}" for listen in listens)
+        return configured(f"stream {{\n{servers}\n}}")
+
+    def port(self) -> int:
+        """
+        One that is free.
+        """
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            number: int = sock.getsockname()[1]
+        return number
+
+    def open_all(self, build: Build, kept: Queues, workers: int) -> Queues:
+        """
+        Open, and close in the end.
+        """
+        queues = open_queues(build, kept, workers)
+        for sockets in queues.values():
+            for sock in sockets:
+                self.addCleanup(sock.close)
+        return queues
+
+    def test_shared(self) -> None:
+        """
+        Workers share one socket of an address; with reuseport each has one of its own, but of a unix socket.
+        """
+        one, two = self.port(), self.port()
+        unix = f"unix:{self.path('a')}"
+        queues = self.open_all(self.build_inet(f"127.0.0.1:{one}", f"127.0.0.1:{two} reuseport", unix), {}, 3)
+        self.assertEqual([len(sockets) for sockets in queues.values()], [1, 3, 1])
+        lent = [queues_of(queues, worker) for worker in range(3)]
+        first, second = Address("inet", "127.0.0.1", one), Address("inet", "127.0.0.1", two)
+        self.assertEqual(len({id(each[first]) for each in lent}), 1)
+        self.assertEqual(len({id(each[second]) for each in lent}), 3)
+
+    def test_more_and_fewer(self) -> None:
+        """
+        Those there are are kept, with new options; what is missing is made; what is too much is closed in the end.
+        """
+        port = self.port()
+        address = Address("inet", "127.0.0.1", port)
+        plain = self.open_all(self.build_inet(f"127.0.0.1:{port}"), {}, 2)
+        two = self.open_all(self.build_inet(f"127.0.0.1:{port} reuseport"), plain, 2)
+        self.assertIs(two[address][0], plain[address][0])
+        three = self.open_all(self.build_inet(f"127.0.0.1:{port} reuseport so_keepalive=on"), two, 3)
+        self.assertEqual(three[address][:2], two[address])
+        for sock in three[address]:
+            self.assertTrue(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+        again = self.open_all(self.build_inet(f"127.0.0.1:{port}"), three, 2)
+        self.assertEqual(again[address], (plain[address][0],))
+        close_queues(three, again)
+        self.assertEqual([sock.fileno() >= 0 for sock in three[address]], [True, False, False])
+
+    def test_all_or_nothing(self) -> None:
+        """
+        If one cannot be had no new one stays, and those that were there do.
+        """
+        port, other = self.port(), self.port()
+        address = Address("inet", "127.0.0.1", port)
+        kept = self.open_all(self.build_inet(f"127.0.0.1:{port} reuseport"), {}, 2)
+        before = len(os.listdir("/proc/self/fd"))
+        left = [3]
+
+        def open_some(wanted: Listening) -> socket.socket:
+            left[0] -= 1
+            if not left[0]:
+                raise ConfigError("too many")
+            return open_socket(wanted)
+
+        self.patch(under_test, "open_socket", open_some)
+        build = self.build_inet(f"127.0.0.1:{port} reuseport", f"127.0.0.1:{other}", f"unix:{self.path('a')}")
+        error = self.assertRaises(ConfigErrors, open_queues, build, kept, 3)
+        self.assertEqual(str(error), "[emerg] too many")
+        self.assertEqual((len(os.listdir("/proc/self/fd")), os.listdir(self.folder)), (before, []))
+        self.assertEqual([sock.fileno() >= 0 for sock in kept[address]], [True, True])
 
 
 class CloseTests(SocketsCase):

@@ -140,10 +140,19 @@ class Proxy:
     """
 
     def __init__(
-        self, test: ProgramTestCase, kind: Kind, text: str, name: str, *, level: str, as_printed: bool
+        self,
+        test: ProgramTestCase,
+        kind: Kind,
+        text: str,
+        name: str,
+        *,
+        level: str,
+        as_printed: bool,
+        modules: str | None = None,
     ) -> None:
         """
         @param as_printed: the file holds the text and nothing else (for nginx: beside what it demands).
+        @param modules: a folder in which Python finds more modules.
         """
         self.kind = kind
         self.name = name
@@ -158,7 +167,10 @@ class Proxy:
         self.rewrite(text)
         extra = prelude(kind, test.folder, name, level) if self._as_printed else ""
         arguments = command(kind, self.configuration, globals_text=extra.strip())
-        self.program: Program = test.start(name, *arguments, env=environment(kind))
+        env = environment(kind)
+        if modules is not None:
+            env["PYTHONPATH"] = os.pathsep.join((modules, env.get("PYTHONPATH", "")))
+        self.program: Program = test.start(name, *arguments, env=env)
         test.papers.append(lambda: (self.configuration, read_text(self.configuration)))
         test.papers.append(lambda: (self.log_path, read_text(self.log_path)))
         self.program.ready(lambda: read_text(self.pid_path).strip(), f"the pid file of {name}")
@@ -168,6 +180,8 @@ class Proxy:
         Replace the configuration file, without telling the program.
         """
         before = "" if self._as_printed else prelude(self.kind, self._folder, self.name, self._level)
+        if re.search(r"\buser ", text):
+            before = before.replace("user root; ", "")
         write_text(self.configuration, before + text)
 
     # -- what it says
@@ -330,6 +344,7 @@ class ProxyTestCase(ProgramTestCase):
         kind: Kind | None = None,
         level: str = "info",
         as_printed: bool = False,
+        modules: str | None = None,
         **values: object,
     ) -> Proxy:
         """
@@ -337,7 +352,8 @@ class ProxyTestCase(ProgramTestCase):
 
         @param text: its configuration, with places for C{values}, see L{fill}.
         """
-        return Proxy(self, kind or self.kind, fill(text, **values), name, level=level, as_printed=as_printed)
+        filled = fill(text, **values)
+        return Proxy(self, kind or self.kind, filled, name, level=level, as_printed=as_printed, modules=modules)
 
     def keep(self, what: Callable[[], None]) -> None:
         """

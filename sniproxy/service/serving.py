@@ -1,0 +1,129 @@
+"""
+Which configurations are at work in this process? One that takes sessions, and those that were left and end with the
+last of theirs.
+"""
+
+from __future__ import annotations
+
+import gc
+import socket
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall
+
+from sniproxy.addresses import Address
+from sniproxy.config.build import Build
+from sniproxy.logs.sinks import files_of
+from sniproxy.service.core import SHUTDOWN_TIMEOUT
+from sniproxy.stream.runtime import Engine, Runtime
+
+
+class Serving:
+    """
+    Owns the engine and its configurations, whose log files are open; is lent the listening sockets.
+
+    @ivar runtime: takes sessions, or did so last.
+    @ivar quitting: whether no more sessions are taken.
+    """
+
+    def __init__(self, reactor: Any, build: Build, ended: Callable[[], None]) -> None:
+        """
+        @param ended: called when a configuration that was left has lost its last session.
+        """
+        self._reactor = reactor
+        self._engine = Engine(reactor, time.time)
+        self._ended = ended
+        self._draining: list[Runtime] = []
+        self._limits: dict[Runtime, IDelayedCall] = {}
+        self.runtime = Runtime(self._engine, build)
+        self.quitting = False
+
+    @property
+    def over(self) -> bool:
+        """
+        Whether all has come to its end after L{quit}.
+        """
+        return self.quitting and not self._draining
+
+    def open(self, sockets: Mapping[Address, socket.socket]) -> None:
+        """
+        Begin to accept.
+        """
+        self.runtime.open(dict(sockets))
+
+    def replace(self, build: Build, sockets: Mapping[Address, socket.socket]) -> None:
+        """
+        Put a configuration in the place of the one that takes sessions, which goes on with those it has.
+        """
+        old = self.runtime
+        new = Runtime(self._engine, build)
+        self._leave(old)
+        new.open(dict(sockets))
+        self.runtime = new
+        self._limit(old)
+        old.stop()
+
+    def quit(self) -> None:
+        """
+        Accept no more, on no socket; they may be closed as soon as this returns.
+        """
+        self.quitting = True
+        self._leave(self.runtime)
+        for old in self._draining:
+            self._limit(old)
+        self.runtime.stop()
+
+    def reopen(self) -> None:
+        """
+        Log files may have been renamed.
+        """
+        for each in self._all():
+            files_of(each.build).reopen()
+
+    def stop(self) -> None:
+        """
+        End at once: sessions still open are logged, files are flushed.
+        """
+        for each in self._all():
+            each.drained = None
+            self._unlimit(each)
+            each.abort()
+        self._draining.clear()
+        self._engine.stop()
+
+    def _all(self) -> list[Runtime]:
+        return list(dict.fromkeys((*self._draining, self.runtime)))
+
+    def _leave(self, runtime: Runtime) -> None:
+        self._draining.append(runtime)
+        runtime.drained = lambda: self._drained(runtime)
+        runtime.pause()
+
+    def _drained(self, runtime: Runtime) -> None:
+        self._draining.remove(runtime)
+        self._unlimit(runtime)
+        self._ended()
+
+    def _limit(self, runtime: Runtime) -> None:
+        """
+        C{worker_shutdown_timeout}: how long sessions of a configuration that has been left may go on.
+        """
+        seconds = runtime.build.root[SHUTDOWN_TIMEOUT]
+        if seconds and runtime not in self._limits:
+            self._limits[runtime] = self._reactor.callLater(seconds, runtime.abort)
+
+    def _unlimit(self, runtime: Runtime) -> None:
+        call = self._limits.pop(runtime, None)
+        if call is not None and call.active():
+            call.cancel()
+
+
+def settle_collector() -> None:
+    """
+    Where the process is ours: sessions free themselves; the collector has little to find, and need not look so often.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 50, 100)

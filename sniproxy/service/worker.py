@@ -1,0 +1,225 @@
+"""
+The life of a worker: it is one process that serves connections, born with its listening sockets, and does what its
+master tells it.
+
+Strategy: it reads its configuration as any other process would, but from the answers that its master got, so both have
+the same. Only when all is open that takes privileges does it give them up, and only then it accepts.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Final
+
+from twisted.application.service import Service
+from twisted.logger import Logger, globalLogBeginner
+
+from sniproxy.addresses import Address
+from sniproxy.config.build import Build
+from sniproxy.errors import ConfigErrors
+from sniproxy.levels import ALERT, NOTICE
+from sniproxy.logs.sinks import files_of
+from sniproxy.service.channel import QUIT, READY, REOPEN, STOP, Ear, Mouth, Telling
+from sniproxy.service.limits import settle
+from sniproxy.service.load import load
+from sniproxy.service.plan import HEAR, PLAN, SAY, SOCKETS, Plan, loads
+from sniproxy.service.serving import Serving, settle_collector
+from sniproxy.service.signals import take_signals
+from sniproxy.service.snapshot import contents, replay
+
+_log: Final = Logger("sniproxy")
+
+
+class WorkerService(Service):
+    """
+    One configuration at work in a process of its own. Owns its copies of the listening sockets; their names, if they
+    have any, belong to the master.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        build: Build,
+        sockets: Mapping[Address, socket.socket],
+        worker: int,
+        say: Callable[..., None],
+    ) -> None:
+        """
+        @param worker: which one it is, from 0.
+        @param say: tells the master.
+        """
+        self._reactor = reactor
+        self._build = build
+        self._sockets = dict(sockets)
+        self._worker = worker
+        self._say = say
+        self._serving: Serving | None = None
+
+    def startService(self) -> None:
+        """
+        Begin to accept.
+
+        @raise ConfigErrors: a log cannot be opened.
+        @raise OSError: the process cannot become whom it is to be.
+        """
+        super().startService()  # type: ignore[no-untyped-call]
+        files_of(self._build).open(self._reactor)
+        self._serving = serving = Serving(self._reactor, self._build, self._ended)
+        settle(self._build.root, serving.runtime.error_log, self._worker)
+        serving.open(self._sockets)
+        take_signals(
+            self._reactor,
+            {
+                signal.SIGHUP: lambda: self._log("signal 1 (SIGHUP) received, ignoring"),
+                signal.SIGQUIT: lambda: self._asked("signal 3 (SIGQUIT) received, shutting down", self.quit),
+                signal.SIGUSR1: lambda: self._asked("signal 10 (SIGUSR1) received, reopening logs", self.reopen),
+                signal.SIGTERM: lambda: self._asked("signal 15 (SIGTERM) received, exiting", self.stop),
+                signal.SIGINT: lambda: self._asked("signal 2 (SIGINT) received, exiting", self.stop),
+            },
+        )
+        settle_collector()
+        self._reactor.callWhenRunning(self._say, READY)
+
+    def stopService(self) -> None:
+        """
+        End at once: sessions still open are logged, files are flushed.
+        """
+        super().stopService()  # type: ignore[no-untyped-call]
+        serving, self._serving = self._serving, None
+        if serving is not None:
+            if not serving.over:
+                serving.runtime.error_log.write(NOTICE, "exiting")
+                serving.runtime.error_log.write(NOTICE, "exit")
+            serving.stop()
+        self._close_sockets()
+        files_of(self._build).close()
+
+    def _close_sockets(self) -> None:
+        for sock in self._sockets.values():
+            sock.close()
+        self._sockets.clear()
+
+    def _log(self, message: str, level: int = NOTICE) -> None:
+        if self._serving is not None:
+            self._serving.runtime.error_log.write(level, message)
+
+    def _asked(self, message: str, act: Callable[[], None]) -> None:
+        self._log(message)
+        act()
+
+    # What it is told
+
+    def heard(self, word: str) -> None:
+        """
+        The master has spoken.
+        """
+        {QUIT: self.quit, STOP: self.stop, REOPEN: self.reopen}[word]()
+
+    def orphaned(self) -> None:
+        """
+        The master is gone: nobody would start another worker, nor tell this one when to end; and whoever starts the
+        program anew needs the addresses.
+        """
+        self._log("the master process is gone", ALERT)
+        self.quit()
+
+    def quit(self) -> None:
+        """
+        Accept no more, and end with the last session.
+        """
+        serving = self._serving
+        if serving is not None and not serving.quitting:
+            self._log("gracefully shutting down")
+            serving.quit()
+            self._close_sockets()
+
+    def _ended(self) -> None:
+        self._log("exiting")
+        self._log("exit")
+        self.stop()
+
+    def stop(self) -> None:
+        """
+        End at once.
+        """
+        if self.running:
+            self.running = False
+            self._reactor.stop()
+
+    def reopen(self) -> None:
+        """
+        Log files may have been renamed.
+        """
+        if self._serving is not None:
+            self._log("reopening logs")
+            self._serving.reopen()
+
+
+def take_sockets(plan: Plan, first: int = SOCKETS) -> dict[Address, socket.socket]:
+    """
+    The listening sockets that this process was born with.
+    """
+    sockets: dict[Address, socket.socket] = {}
+    for descriptor, address in enumerate(plan.addresses, first):
+        os.set_inheritable(descriptor, False)
+        sockets[address] = socket.socket(fileno=descriptor)
+    return sockets
+
+
+def make(
+    reactor: Any, plan: Plan, worker: int, sockets: Mapping[Address, socket.socket], mouth: Mouth
+) -> WorkerService:
+    """
+    The service of a worker, at work.
+
+    @raise ConfigErrors: the configuration that the master has taken cannot be had here.
+    @raise OSError: see L{WorkerService.startService}.
+    """
+    build = load(plan.file, plan.prefix, plan.globals_text, replay(plan.snapshot))
+    service = WorkerService(reactor, build, sockets, worker, mouth.say)
+    Ear(reactor, HEAR, service.heard, service.orphaned)
+    service.startService()
+    return service
+
+
+def main() -> None:
+    """
+    What the process runs: the number of the worker is its last argument.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal says it to all of us, and the master knows what to do
+    worker = int(sys.argv[-1])
+    for descriptor in (HEAR, SAY, PLAN):
+        os.set_inheritable(descriptor, False)
+    mouth = Mouth(SAY)
+    globalLogBeginner.beginLoggingTo([Telling(mouth)], redirectStandardIO=False)
+    plan = loads(contents(PLAN))
+    os.close(PLAN)
+    if plan.reactor:
+        import_module(plan.reactor).install()
+    from twisted.internet import reactor
+
+    run(reactor, plan, worker, mouth)
+
+
+def run(reactor: Any, plan: Plan, worker: int, mouth: Mouth) -> None:
+    """
+    Serve, to the end.
+
+    @raise SystemExit: it cannot begin; why is in the log.
+    """
+    try:
+        service = make(reactor, plan, worker, take_sockets(plan), mouth)
+    except ConfigErrors as errors:
+        for error in errors.errors:
+            _log.critical("{error}", error=f"[emerg] {error}")
+        raise SystemExit(1) from None
+    except Exception:
+        _log.failure("a worker cannot begin")
+        raise SystemExit(1) from None
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    reactor.run()

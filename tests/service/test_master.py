@@ -1,0 +1,449 @@
+"""
+Tests for L{sniproxy.service.master}.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from typing import Any
+
+from twisted.internet import reactor as real_reactor
+
+from sniproxy.errors import ConfigErrors
+from sniproxy.service import master as under_test
+from sniproxy.service.channel import READY, line
+from sniproxy.service.core import USER, Account
+from sniproxy.service.main import ProxyService
+from sniproxy.service.master import PATIENCE, MasterService, make_service
+from sniproxy.service.plan import HEAR, PLAN, SAY, SOCKETS, loads
+from sniproxy.service.snapshot import contents, replay
+from tests.support.processes import FakeProcess
+from tests.support.services import ServiceCase
+
+
+class MasterCase(ServiceCase):
+    """
+    A master whose workers are in memory.
+    """
+
+    workers = 2
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.taken: dict[int, Any] = {}
+        self.patch(signal, "signal", self.taken.__setitem__)
+
+    def master(self, *sockets: str, more: str = "", **settings: Any) -> MasterService:
+        """
+        Made, and stopped in the end.
+        """
+        self.configure(*sockets, more=f"worker_processes {self.workers}; {more}")
+        service = MasterService(self.path("edge.conf"), reactor=self.reactor, **settings)
+        self.addCleanup(self.finish, service)
+        return service
+
+    def finish(self, service: MasterService) -> None:
+        """
+        The end of a test.
+        """
+        service.stopService()
+        for process in self.living():
+            process.end()
+
+    def working(self, *sockets: str, more: str = "") -> MasterService:
+        """
+        A master whose workers have been started.
+        """
+        service = self.master(*sockets, more=more)
+        service.startService()
+        self.reactor.begin()
+        return service
+
+    def living(self) -> list[FakeProcess]:
+        """
+        The processes that have not ended.
+        """
+        return [process for process in self.reactor.processes if not process.ended]
+
+    def ready(self, *processes: FakeProcess) -> None:
+        """
+        Workers accept.
+        """
+        for process in processes:
+            process.protocol.childDataReceived(SAY, line(READY))
+
+    def told(self, *processes: FakeProcess) -> list[list[str]]:
+        """
+        What workers have heard.
+        """
+        return [[data.decode().strip('[]"\n') for _, data in process.said] for process in processes]
+
+    def opened(self, service: MasterService) -> dict[str, list[socket.socket]]:
+        """
+        The sockets of a master, by their names.
+        """
+        return {os.path.basename(address.host): list(sockets) for address, sockets in service._queues.items()}
+
+    def signalled(self, number: signal.Signals) -> None:
+        """
+        The process gets a signal.
+        """
+        self.taken[number](number, None)
+        self.reactor.advance(0)
+
+
+class StartTests(MasterCase):
+    """
+    From nothing to workers.
+    """
+
+    def test_sockets_before_start(self) -> None:
+        """
+        Sockets are open, and logs there, when the master is made; workers and the pid file come when the reactor runs.
+        """
+        service = self.master("a", "b", more="pid edge.pid;")
+        self.assertEqual(self.names(), ["a", "b"])
+        service.startService()
+        self.assertEqual((self.reactor.processes, os.path.exists(self.path("edge.pid"))), ([], False))
+        self.reactor.begin()
+        self.assertEqual(len(self.reactor.processes), 2)
+        with open(self.path("edge.pid")) as file:
+            self.assertEqual(file.read(), f"{os.getpid()}\n")
+        self.assertEqual(self.collector, ["collect", "freeze", "set_threshold"])
+
+    def test_lines(self) -> None:
+        """
+        The log tells as nginx's does what is started, and first what the configuration warns of.
+        """
+        self.patch(os, "geteuid", lambda: 1000)
+        self.working("a", more="user nobody;")
+        warned, *rest = self.lines()
+        self.assertIn('the "user" directive makes sense only if', warned)
+        self.assertEqual(
+            rest,
+            [
+                "nginx/1.31.5 (sniproxy)",
+                "start worker processes",
+                "start worker process 1001",
+                "start worker process 1002",
+            ],
+        )
+
+    def test_what_a_worker_gets(self) -> None:
+        """
+        A worker gets the standard streams, two pipes, the sockets, and the configuration as it was read; its number
+        tells it from the others.
+        """
+        service = self.working("a", "b")
+        os.unlink(self.path("edge.conf"))
+        for number, process in enumerate(self.reactor.processes):
+            given = process.descriptors
+            self.assertEqual({key: given[key] for key in (0, 1, 2, HEAR, SAY)}, {0: 0, 1: 1, 2: 2, HEAR: "w", SAY: "r"})
+            sockets = self.opened(service)
+            self.assertEqual((given[SOCKETS], given[SOCKETS + 1]), (sockets["a"][0].fileno(), sockets["b"][0].fileno()))
+            plan = loads(contents(given[PLAN]))
+            self.assertEqual([os.path.basename(address.host) for address in plan.addresses], ["a", "b"])
+            self.assertIn(b"worker_processes 2", replay(plan.snapshot).read(self.path("edge.conf")))
+            self.assertEqual(process.arguments[-2], str(number))
+
+    def test_wrong(self) -> None:
+        """
+        A configuration with faults, an address that somebody has, a log or a pid file that cannot be written: no
+        master, and nothing stays open.
+        """
+        for more, words in (
+            ("bogus;", 'unknown directive "bogus"'),
+            ("error_log nowhere/x.log;", "nowhere/x.log"),
+            ("pid nowhere/x.pid;", "nowhere/x.pid"),
+        ):
+            error = self.assertRaises(ConfigErrors, self.master, "a", more=more)
+            self.assertIn(words, str(error))
+            self.assertEqual(self.names(), [])
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(self.path("b"))
+            error = self.assertRaises(ConfigErrors, self.master, "a", "b")
+        self.assertIn("(98: Address already in use)", str(error))
+
+    def test_never_started(self) -> None:
+        """
+        A master that is stopped before the reactor runs starts nobody, and takes away no pid file but its own.
+        """
+        with open(self.path("edge.pid"), "w") as file:
+            file.write("1\n")
+        service = self.master("a", more="pid edge.pid;")
+        service.startService()
+        service.stopService()
+        self.reactor.begin()
+        self.assertEqual((self.reactor.processes, self.names()), ([], []))
+        self.assertTrue(os.path.exists(self.path("edge.pid")))
+
+    def test_reactor(self) -> None:
+        """
+        Unless told otherwise the reactor is that of the process.
+        """
+        self.configure("a")
+        service = MasterService(self.path("edge.conf"))
+        self.assertIs(service._reactor, real_reactor)
+        service.stopService()
+
+
+class ReloadTests(MasterCase):
+    """
+    HUP.
+    """
+
+    def test_one_after_the_other(self) -> None:
+        """
+        Old workers go on until all new ones accept; then they are told to end, and sockets that are gone are closed.
+        """
+        service = self.working("a", "b")
+        old = self.living()
+        self.ready(*old)
+        kept, gone = self.opened(service)["a"], self.opened(service)["b"]
+        self.configure("a", "c", more="worker_processes 2;")
+        self.signalled(signal.SIGHUP)
+        new = self.living()[2:]
+        self.assertEqual((len(new), self.opened(service)["a"]), (2, kept))
+        self.ready(new[0])
+        self.assertEqual((self.told(*old), self.names()), ([[], []], ["a", "b", "c"]))
+        self.ready(new[1])
+        self.assertEqual(self.told(*old, *new), [["quit"], ["quit"], [], []])
+        self.assertEqual((self.names(), gone[0].fileno()), (["a", "c"], -1))
+        self.assertEqual(
+            self.lines()[4:],
+            [
+                "signal 1 (SIGHUP) received, reconfiguring",
+                "reconfiguring",
+                "start worker processes",
+                "start worker process 1003",
+                "start worker process 1004",
+            ],
+        )
+        self.collector.clear()
+        for process in old:
+            process.end()
+        self.reactor.advance(0)
+        self.assertEqual(self.collector, ["collect"])
+        self.assertEqual(len(self.living()), 2)
+
+    def test_papers(self) -> None:
+        """
+        What workers were given is kept as long as one may have to be replaced, and no longer.
+        """
+        self.working("a")
+        old = self.living()
+        papers = old[0].descriptors[PLAN]
+        old[0].end(signal=9)
+        self.assertEqual(self.living()[-1].descriptors[PLAN], papers)
+        self.signalled(signal.SIGHUP)
+        self.ready(*self.living()[-2:])
+        os.fstat(papers)
+        for process in self.living()[:2]:
+            process.end()
+        self.assertRaises(OSError, os.fstat, papers)
+
+    def test_twice(self) -> None:
+        """
+        A second reload before the first is through: all before the newest end when that is ready, and a socket that
+        was to be closed may be wanted again.
+        """
+        service = self.working("a", "b")
+        gone = self.opened(service)["b"][0]
+        self.configure("a", more="worker_processes 2;")
+        self.signalled(signal.SIGHUP)
+        self.configure("b", more="worker_processes 1; master_process on;")
+        self.signalled(signal.SIGHUP)
+        first, second, third, fourth, newest = self.living()
+        self.assertIs(self.opened(service)["b"][0], gone)
+        self.ready(third, fourth)
+        self.assertEqual(self.told(first, second, third, fourth, newest), [["quit"], ["quit"], [], [], []])
+        self.assertEqual(self.names(), ["a", "b"])
+        self.ready(newest)
+        self.assertEqual(self.told(third, fourth, newest), [["quit"], ["quit"], []])
+        self.assertEqual((self.names(), gone.fileno() >= 0), (["b"], True))
+
+    def test_broken(self) -> None:
+        """
+        A file with faults, an address that somebody has, or a fault of ours changes nothing, and is logged.
+        """
+        service = self.working("a")
+        self.configure("b", more="bogus;")
+        self.signalled(signal.SIGHUP)
+        self.assertTrue(self.said('unknown directive "bogus"'))
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(self.path("taken"))
+            before = len(os.listdir("/proc/self/fd"))
+            self.configure("a", "taken", more="worker_processes 2; pid two.pid; error_log second.log;")
+            self.signalled(signal.SIGHUP)
+            self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertTrue(self.said("(98: Address already in use)"))
+
+        def raises(*settings: Any) -> Any:
+            raise ZeroDivisionError("a fault of ours")
+
+        self.patch(under_test, "load", raises)
+        self.signalled(signal.SIGHUP)
+        self.assertTrue(self.said("the configuration could not be loaded: ZeroDivisionError('a fault of ours')"))
+        self.assertEqual((len(self.reactor.processes), list(self.opened(service))), (2, ["a"]))
+
+    def test_pid_file_moves(self) -> None:
+        """
+        A pid file of another name takes the place of the old one.
+        """
+        self.working("a", more="pid one.pid;")
+        self.configure("a", more="worker_processes 2; pid two.pid;")
+        self.signalled(signal.SIGHUP)
+        self.assertEqual((os.path.exists(self.path("one.pid")), os.path.exists(self.path("two.pid"))), (False, True))
+
+
+class EndTests(MasterCase):
+    """
+    QUIT, TERM and INT.
+    """
+
+    def test_quit(self) -> None:
+        """
+        QUIT closes the sockets at once, and the process ends with the last worker, in silence about the pid file.
+        """
+        service = self.working("a", more="pid edge.pid;")
+        first, second = self.living()
+        self.signalled(signal.SIGQUIT)
+        self.signalled(signal.SIGQUIT)
+        self.signalled(signal.SIGHUP)
+        self.assertEqual((self.told(first, second), self.names()), ([["quit"], ["quit"]], []))
+        first.end()
+        self.assertFalse(self.reactor.hasStopped)
+        second.end()
+        self.assertTrue(self.reactor.hasStopped)
+        self.successResultOf(service.stopService())
+        self.assertEqual(len(self.reactor.processes), 2)
+        self.assertFalse(os.path.exists(self.path("edge.pid")))
+        self.assertEqual(
+            self.lines()[4:],
+            [
+                "signal 3 (SIGQUIT) received, shutting down",
+                "worker process 1001 exited with code 0",
+                "worker process 1002 exited with code 0",
+                "exit",
+            ],
+        )
+
+    def test_stop(self) -> None:
+        """
+        TERM and INT stop the reactor; the service has stopped when all workers have ended, who are killed if they take
+        too long.
+        """
+        for number, words in (
+            (signal.SIGTERM, "signal 15 (SIGTERM) received, exiting"),
+            (signal.SIGINT, "signal 2 (SIGINT) received, exiting"),
+        ):
+            self.setUp()
+            service = self.working("a")
+            self.signalled(number)
+            self.assertTrue(self.reactor.hasStopped and self.said(words))
+            stopped = service.stopService()
+            self.signalled(number)
+            self.signalled(signal.SIGQUIT)
+            self.signalled(signal.SIGHUP)
+            first, second = self.living()
+            self.assertEqual(self.told(first, second), [["stop"], ["stop"]])
+            first.end()
+            self.assertNoResult(stopped)
+            self.reactor.advance(PATIENCE)
+            self.assertEqual((first.signals, second.signals), ([], ["KILL"]))
+            second.end(signal=9)
+            self.assertIsNone(self.successResultOf(stopped))
+            self.assertIs(service.stopService(), stopped)
+            self.assertEqual((self.names(), self.lines().count(words)), ([], 1))
+
+    def test_obedient(self) -> None:
+        """
+        Nothing waits any more when they have obeyed.
+        """
+        service = self.working("a")
+        stopped = service.stopService()
+        for process in self.living():
+            process.end()
+        self.successResultOf(stopped)
+        self.reactor.advance(0)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_stop_while_quitting(self) -> None:
+        """
+        TERM after QUIT ends what is left.
+        """
+        service = self.working("a")
+        self.signalled(signal.SIGQUIT)
+        stopped = service.stopService()
+        self.assertEqual(self.told(*self.living()), [["quit", "stop"]] * 2)
+        for process in self.living():
+            process.end()
+        self.successResultOf(stopped)
+
+
+class ReopenTests(MasterCase):
+    """
+    USR1.
+    """
+
+    def test_all(self) -> None:
+        """
+        The master opens its logs anew, and tells all workers, older ones too.
+        """
+        self.working("a")
+        self.ready(*self.living())
+        self.signalled(signal.SIGHUP)
+        os.rename(self.path("edge.log"), self.path("edge.log.1"))
+        self.signalled(signal.SIGUSR1)
+        self.assertEqual(self.told(*self.living()), [["reopen"]] * 4)
+        self.assertEqual(self.lines("edge.log.1")[-1], "reopening logs")
+        self.living()[0].end(signal=9)
+        self.assertTrue(self.said("worker process 1001 exited on signal 9"))
+
+    def test_theirs(self) -> None:
+        """
+        Where workers are somebody else the new files become theirs, before they are told.
+        """
+        service = self.master("a")
+        service._read.build.root.values[USER] = Account("proxy", 13, 14)
+        service.startService()
+        self.reactor.begin()
+        given: list[Any] = []
+
+        def chown(path: str, user: int, group: int) -> None:
+            given.append((os.path.basename(path), user, group, self.told(*self.living())))
+            if path.endswith("edge.log"):
+                raise PermissionError(1, "Operation not permitted")
+
+        self.patch(os, "chown", chown)
+        self.signalled(signal.SIGUSR1)
+        self.assertEqual(sorted(given), [(name, 13, -1, [[], []]) for name in ("access.log", "edge.log")])
+        self.assertTrue(self.said(f'chown("{self.path("edge.log")}", 13) failed (1: Operation not permitted)'))
+        self.assertEqual(self.told(*self.living()), [["reopen"]] * 2)
+
+
+class MakeTests(MasterCase):
+    """
+    One process or several.
+    """
+
+    def test_what_the_file_says(self) -> None:
+        """
+        Several workers have a master, and one that is asked for; else there is one process, whose signals are its own.
+        """
+        for text, kind in (
+            ("", ProxyService),
+            ("worker_processes 1;", ProxyService),
+            ("worker_processes 2;", MasterService),
+            ("worker_processes 2; master_process off;", ProxyService),
+            ("worker_processes 2; master_process on;", MasterService),
+            ("master_process on;", MasterService),
+        ):
+            self.configure("a", more=text)
+            service = make_service(self.path("edge.conf"))
+            self.assertIs(type(service), kind, text)
+            if isinstance(service, ProxyService):
+                self.assertTrue(service.signals)
+            service.stopService()
