@@ -31,6 +31,7 @@ class Peer:
     @ivar checked: when it last failed, or was last given another chance.
     @ivar conns: connections it has now.
     @ivar name: what logs and C{$upstream_addr} call it.
+    @ivar source: who says that it is there: None for one written down, or a name that is asked again and again.
     """
 
     address: Address
@@ -48,6 +49,7 @@ class Peer:
     checked: float = field(default=0.0, init=False)
     conns: int = field(default=0, init=False)
     name: str = field(default="", init=False)
+    source: object = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.effective_weight = self.weight

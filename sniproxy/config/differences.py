@@ -269,6 +269,21 @@ DIFFERENCES: Final = (
     # names and bytes
     Difference(
         ("resolver",),
+    # groups and limits
+    Difference(
+        ("upstream.server",),
+        "With `resolve` a session that looks for another peer tries those its group had when it began.",
+        "It gives up where the group has changed since.",
+        "A change of addresses is no fault of the client's.",
+        "stream/upstream_zone.py",
+    ),
+    Difference(
+        ("limit_conn_zone",),
+        "Where a reload changes the key or the size of a zone its counts begin anew.",
+        "It refuses a reload that changes the key.",
+        "What was counted by another key says nothing about this one.",
+        "stream/limit_conn.py",
+    ),
         "A name that does not exist is remembered for at most 5 seconds; at most 4096 names are remembered, and "
         "256 are looked "
         "up at once.",

@@ -14,6 +14,7 @@ from sniproxy.stream.geo import geo
 from sniproxy.stream.hash import hash_
 from sniproxy.stream.least_conn import least_conn
 from sniproxy.stream.least_time import least_time
+from sniproxy.stream.limit_conn import limit_conn
 from sniproxy.stream.log import log
 from sniproxy.stream.map import map_
 from sniproxy.stream.pass_ import pass_
@@ -28,6 +29,7 @@ from sniproxy.stream.split_clients import split_clients
 from sniproxy.stream.ssl import ssl
 from sniproxy.stream.ssl_preread import ssl_preread
 from sniproxy.stream.upstream import upstream
+from sniproxy.stream.upstream_zone import upstream_zone
 
 alsoProvides(internals, IPlugin)  # the room it lives in knows no Twisted
 
@@ -40,6 +42,7 @@ __all__ = [
     "internals",
     "least_conn",
     "least_time",
+    "limit_conn",
     "log",
     "map_",
     "pass_",
@@ -55,4 +58,5 @@ __all__ = [
     "ssl",
     "ssl_preread",
     "upstream",
+    "upstream_zone",
 ]

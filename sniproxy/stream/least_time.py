@@ -19,7 +19,8 @@ from sniproxy.config.values import one_of
 from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
 from sniproxy.stream.session import Session
-from sniproxy.stream.upstream import UPSTREAM_CONTEXT, UpstreamState, balance_with
+from sniproxy.stream.upstream import UPSTREAM_CONTEXT, balance_with
+from sniproxy.stream.upstream_variables import UpstreamState
 
 _UNTIL: Final = one_of({until.value: until for until in Until})
 

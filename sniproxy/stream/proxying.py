@@ -33,7 +33,8 @@ from sniproxy.net.relay import Relaying, Result
 from sniproxy.stream.phases import BAD_GATEWAY, INTERNAL_SERVER_ERROR, OK
 from sniproxy.stream.resolver import ResolveFailure
 from sniproxy.stream.ssl_errors import HANDSHAKE, broken, level_of
-from sniproxy.stream.upstream import Upstream, UpstreamState, literal
+from sniproxy.stream.upstream import Upstream, literal
+from sniproxy.stream.upstream_variables import UpstreamState
 from sniproxy.tls.sessions import release
 from sniproxy.tls.verify import judge_server
 

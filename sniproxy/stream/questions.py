@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from sniproxy.addresses import Address, numeric
 from sniproxy.levels import ERROR
 from sniproxy.wire.cursor import WireError
-from sniproxy.wire.dns import Answer, query, read_answer
+from sniproxy.wire.dns import Answer, Service, query, read_answer
 
 RESEND: Final = 5.0
 """Seconds of silence after which the next server is asked, as in nginx."""
@@ -46,9 +46,10 @@ class Outcome:
     """
     The end of a question.
 
-    @ivar code: 0 where there are addresses; else the response code, 3 also for a name without such addresses.
+    @ivar code: 0 where something was found; else the response code, 3 also for a name without such records.
     @ivar addresses: numeric.
-    @ivar life: seconds the addresses are good for.
+    @ivar services: where services were asked for.
+    @ivar life: seconds that what was found is good for.
     @ivar negative_life: seconds their absence is good for; None where nobody knows.
     """
 
@@ -56,6 +57,7 @@ class Outcome:
     addresses: tuple[str, ...] = ()
     life: int = 0
     negative_life: int | None = None
+    services: tuple[Service, ...] = ()
 
 
 class Question:
@@ -138,8 +140,8 @@ class Question:
                     self._end(Outcome(answer.code))
             return
         self._life = min(self._life, answer.life)
-        if answer.code == 0 and answer.addresses:
-            self._end(Outcome(0, answer.addresses, self._life))
+        if answer.code == 0 and (answer.addresses or answer.services):
+            self._end(Outcome(0, answer.addresses, self._life, services=answer.services))
         elif answer.code == NOT_FOUND or answer.alias is None or answer.negative_life is not None:
             self._end(Outcome(NOT_FOUND, negative_life=answer.negative_life))
         elif self._aliases >= ALIASES:

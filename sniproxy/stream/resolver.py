@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from secrets import randbelow
 from typing import Any, Final, Protocol
 
@@ -94,6 +95,9 @@ class ResolveFailure:
 
 Answers = Callable[["list[str] | ResolveFailure"], None]
 
+Findings = Callable[["list[str] | ResolveFailure", float], None]
+"""As L{Answers}, with the seconds for which that is good."""
+
 
 class Cancellable(Protocol):
     """
@@ -154,24 +158,47 @@ class Resolver:
         @param name: a host name, or a numeric address, which is its own answer.
         @param answer: called once, perhaps before this returns, with numeric addresses or L{ResolveFailure}.
         """
+        return self.find(name, lambda found, life: answer(found))
+
+    def find(self, name: str, answer: Findings) -> Cancellable:
+        """
+        As C{resolve}, for those who want to know for how long the answer is good.
+        """
         literal = numeric(name, 0)
         if literal is not None:
-            answer([literal.host])
+            answer([literal.host], inf)
             return NOTHING
         try:
             key = wire_name(name)
         except WireError:
-            answer(ResolveFailure.of(NOT_FOUND))
+            answer(ResolveFailure.of(NOT_FOUND), inf)
             return NOTHING
         until, found = self._kept.get(key, (0.0, None))
-        if found is not None and self._reactor.seconds() < until:
+        now = self._reactor.seconds()
+        if found is not None and now < until:
             self._kept.move_to_end(key)
-            answer(self._given(found))
+            answer(self._given(found), until - now)
             return NOTHING
         lookup = self._lookups.get(key)
         if lookup is None:
             lookup = self._begin(key)
         return lookup.wait(lambda found: self._tell(answer, found), self.settings.timeout)
+
+    def question(self, name: bytes, kind: int, done: Callable[[Outcome], None]) -> Question:
+        """
+        One question to the servers, each time beginning with another; it has not been asked yet.
+
+        @param name: in wire form.
+        """
+        return Question(self._reactor, self._servers(), name, kind, done, self._dice, self._tell_log)
+
+    def _servers(self) -> tuple[Address, ...]:
+        """
+        Whom to ask, each time beginning with another.
+        """
+        start = self._turn
+        self._turn = (start + 1) % len(self.settings.servers)
+        return self.settings.servers[start:] + self.settings.servers[:start]
 
     def close(self) -> None:
         """
@@ -184,9 +211,7 @@ class Resolver:
             lookup.stop()
 
     def _begin(self, key: bytes) -> Lookup:
-        start = self._turn
-        self._turn = (start + 1) % len(self.settings.servers)
-        servers = self.settings.servers[start:] + self.settings.servers[:start]
+        servers = self._servers()
 
         def asked(kind: int, done: Callable[[Outcome], None]) -> Question:
             return Question(self._reactor, servers, key, kind, done, self._dice, self._tell_log)
@@ -208,9 +233,7 @@ class Resolver:
             self._queue.pop(next(iter(self._queue))).start()
         if found is None:
             return
-        life = found.life
-        if not found.code and self.settings.valid:
-            life = self.settings.valid
+        life = self._life(found)
         if life > 0:
             self._kept[lookup.key] = (self._reactor.seconds() + life, found)
             self._kept.move_to_end(lookup.key)
@@ -219,14 +242,20 @@ class Resolver:
         for give in lookup.stop():
             give(found)
 
-    def _tell(self, answer: Answers, found: Found) -> None:
+    def _tell(self, answer: Findings, found: Found) -> None:
         """
         If one who waits cannot take the answer the others are still told.
         """
         try:
-            answer(self._given(found))
+            answer(self._given(found), self._life(found))
         except Exception:
             self._log.failure("Could not take the answer of a resolver")
+
+    def _life(self, found: Found) -> float:
+        """
+        How long it is good for, C{valid=} considered.
+        """
+        return self.settings.valid if self.settings.valid and not found.code else found.life
 
     def _given(self, found: Found) -> list[str] | ResolveFailure:
         """
@@ -291,7 +320,7 @@ def _servers(word: str, build: Build) -> tuple[Address, ...]:
         raise ConfigError(f'{error.message} in resolver "{word}"') from None
 
 
-CONTEXTS: Final = ("stream", "stream.server")
+CONTEXTS: Final = ("stream", "stream.server", "stream.upstream")
 
 RESOLVER: Final[Directive[ResolverSettings | None]] = Directive("resolver", CONTEXTS, (1, MANY), _settings, None)
 

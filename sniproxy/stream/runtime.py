@@ -9,7 +9,7 @@ until its last session ends.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from itertools import count
 from typing import Any, Final
 
@@ -30,12 +30,25 @@ from sniproxy.stream.session import Session
 _WILD: Final = ("0.0.0.0", "::")
 
 
+Ending = Callable[[], None]
+
+
+def attend(build: Build, begin: Callable[[Runtime], Ending]) -> None:
+    """
+    For the C{prepare} of modules that do something by themselves while a configuration is at work.
+
+    @param begin: called once when it begins; what it gives back is called when the last session is over.
+    """
+    build.shared.setdefault(attend, []).append(begin)
+
+
 class Engine:
     """
     What a process has once. Owns the network.
 
     @ivar reactor: Twisted's.
     @ivar time: wall clock, seconds since the epoch.
+    @ivar kept: what modules keep from one configuration to the next, by keys of their own.
     """
 
     def __init__(self, reactor: Any, time: Callable[[], float], network: Any = None) -> None:
@@ -46,6 +59,7 @@ class Engine:
         self.time = time
         self.network = network_for(reactor) if network is None else network
         self.next_number: Callable[[], int] = count(1).__next__
+        self.kept: dict[Hashable, Any] = {}
 
     def stop(self) -> None:
         """
@@ -130,6 +144,7 @@ class Runtime:
         self._listeners: list[Any] = []
         self._resolvers: dict[ResolverSettings, Resolver] = {}
         self._stopped = False
+        self._endings: list[Ending] = [begin(self) for begin in build.shared.get(attend, ())]
 
     def open(self, sockets: dict[Address, socket.socket]) -> None:
         """
@@ -221,6 +236,9 @@ class Runtime:
         self.stop()
 
     def _finish(self) -> None:
+        endings, self._endings = self._endings, []
+        for end in endings:
+            end()
         for resolver in self._resolvers.values():
             resolver.close()
         self._resolvers.clear()

@@ -2,8 +2,7 @@
 Groups of peers: C{upstream} and its C{server}s, and the groups nobody wrote down (nginx's ngx_stream_upstream_module).
 
 Strategy: a group is made once for a configuration, when the whole file has been read, and is shared by all that pass to
-it: its peers keep what is known of them until the next reload. What was tried in a session is noted in
-C{session.upstream_states} by whoever connects; the variables only read it.
+it: its peers keep what is known of them until the next reload.
 """
 
 from __future__ import annotations
@@ -18,16 +17,17 @@ from zope.interface import implementer
 from sniproxy.addresses import Address, numeric
 from sniproxy.balancing.choice import Balancer, Choice, Clock, Disabled
 from sniproxy.balancing.peers import Group, Peer
+from sniproxy.balancing.roster import Member
 from sniproxy.balancing.round_robin import RoundRobin
 from sniproxy.config.build import Build
 from sniproxy.config.directives import MANY, Directive, Inherit, Repeat, Scope
 from sniproxy.config.grammar import Node
-from sniproxy.config.places import upstream_addresses
-from sniproxy.config.template import Variable
-from sniproxy.config.values import block, number_of, size_of, time_of
+from sniproxy.config.places import upstream_addresses, upstream_place
+from sniproxy.config.values import block, number_of, time_of
 from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
 from sniproxy.levels import WARN
+from sniproxy.stream.upstream_variables import VARIABLES
 
 if TYPE_CHECKING:
     from sniproxy.stream.session import Session
@@ -35,52 +35,49 @@ if TYPE_CHECKING:
 Method = Callable[[Group, Clock, Disabled], Balancer]
 """A way of balancing: L{RoundRobin}, or what a directive inside C{upstream} chose."""
 
-SMALLEST_ZONE: Final = 8 * 4096
-"""What nginx asks of C{zone} at least, in bytes."""
-
-REFUSED_PARAMETERS: Final = {
-    "resolve": "names of servers are looked up at start and at reload",
-    "service": "SRV records are not asked for",
-    "slow_start": "a server that comes back has its whole weight at once",
-}
-"""What nginx has after C{server} and we do not, and why."""
-
-
-@dataclass(slots=True)
-class UpstreamState:
-    """
-    How one try of one session went; kept in C{session.upstream_states}, in the order of the tries.
-
-    @ivar peer: its address, or the name of the group where no peer was live.
-    @ivar connect_time: seconds until it was connected, and with C{proxy_ssl} its handshake was over; None if never.
-    @ivar first_byte_time: seconds until its first byte came; None if never.
-    @ivar session_time: seconds until it was left; None while it is in use.
-    @ivar bytes_sent: to it.
-    @ivar bytes_received: from it.
-    """
-
-    peer: str
-    connect_time: float | None = None
-    first_byte_time: float | None = None
-    session_time: float | None = None
-    bytes_sent: int = 0
-    bytes_received: int = 0
+SLOW_START: Final = "a server that comes back has its whole weight at once"
+"""Why there is no C{slow_start}."""
 
 
 class Upstream:
     """
-    Where sessions may be passed to: a group and its way of balancing. Holds nothing that must be closed.
+    Where sessions may be passed to: peers and a way of balancing. Holds nothing that must be closed.
 
     @ivar name: for logs: the group's name, or the host's.
-    @ivar group: its peers.
+    @ivar peers: all of them, in file order; those whose addresses were found at run time come last.
+    @ivar lines: the C{server}s it was made of, where it was written down.
+    @ivar scope: its block, likewise.
     """
 
-    __slots__ = ("_balancer", "group", "name")
+    __slots__ = ("_balancer", "lines", "name", "peers", "scope")
 
-    def __init__(self, name: str, peers: Iterable[Peer], method: Method = RoundRobin) -> None:
+    def __init__(
+        self,
+        name: str,
+        peers: Iterable[Peer],
+        method: Method = RoundRobin,
+        lines: tuple[Line, ...] = (),
+        scope: Scope | None = None,
+    ) -> None:
         self.name = name
-        self.group = Group.of(name, peers)
-        self._balancer = method(self.group, _now, _disabled)
+        self.peers = tuple(peers)
+        self.lines = lines
+        self.scope = scope
+        self._balancer = method(Group.of(name, self.peers), _now, _disabled)
+
+    @property
+    def group(self) -> Group:
+        """
+        The peers, as sessions have them that begin now.
+        """
+        return self._balancer.group
+
+    def renew(self, peers: tuple[Peer, ...]) -> None:
+        """
+        From now on it has these. Sessions under way go on with those they began with.
+        """
+        self.peers = peers
+        self._balancer.renew(Group.of(self.name, peers))
 
     def balancer(self) -> Balancer:
         """
@@ -204,9 +201,10 @@ def _add_group(known: dict[str, Upstream], scope: Scope, build: Build) -> None:
         return
     if SERVER not in scope.nodes:
         build.error("no servers are inside upstream", node)
-    peers = [peer for line in scope[SERVER] for peer in line.peers()]
-    known[name.lower()] = made = Upstream(name, peers, _balancing(build, scope).method)
-    if made.group.backup is not None and not made.group.peers:
+    lines = scope[SERVER]
+    peers = [peer for line in lines for peer in line.peers()]
+    known[name.lower()] = Upstream(name, peers, _balancing(build, scope).method, lines, scope)
+    if lines and all(line.backup for line in lines):
         build.error(f'no servers in upstream "{name}"', node)
 
 
@@ -220,6 +218,9 @@ class Line:
 
     @ivar text: its address as it is written.
     @ivar addresses: what that meant at start-up; each becomes a peer.
+    @ivar host: with C{resolve}, the name that is asked for again and again while the program runs; else empty.
+    @ivar port: the port there.
+    @ivar service: what the name is asked for, with C{service=}; else empty.
     """
 
     text: str
@@ -230,62 +231,83 @@ class Line:
     fail_timeout: float = 10.0
     backup: bool = False
     down: bool = False
+    host: str = ""
+    port: int = 0
+    service: str = ""
 
     def peers(self) -> list[Peer]:
         """
         New peers, of which nothing is known.
         """
-        return [
-            Peer(
-                address,
-                self.text,
-                self.weight,
-                self.max_conns,
-                self.max_fails,
-                self.fail_timeout,
-                self.backup,
-                self.down,
-            )
-            for address in self.addresses
-        ]
+        return [self.peer(Member(address, self.text, self.weight, self.backup)) for address in self.addresses]
+
+    def peer(self, member: Member) -> Peer:
+        """
+        A new peer of this line.
+        """
+        return Peer(
+            member.address,
+            member.server,
+            member.weight,
+            self.max_conns,
+            self.max_fails,
+            self.fail_timeout,
+            member.backup,
+            self.down,
+        )
 
 
 def _line(node: Node, build: Build, scope: Scope) -> Line:
     settings: dict[str, Any] = {}
+    resolve = False
     for word in node.args[1:]:
-        name, equals, text = word.partition("=")
-        value: float | None = None
         if word == "backup" and not _balancing(build, scope).backups:
             raise ConfigError(f'balancing method does not support parameter "{word}"')
         if word in ("backup", "down"):
-            value = True
-        elif not equals:
-            pass
-        elif name in ("weight", "max_conns", "max_fails"):
-            value = number_of(text)
-            if name == "weight" and value == 0:
-                value = None
-        elif name == "fail_timeout":
-            value = time_of(text, seconds=True)
-        if value is None:
-            if name in REFUSED_PARAMETERS and bool(equals) is (name != "resolve"):
-                raise ConfigError(f'"{name}" parameter is not supported by sniproxy: {REFUSED_PARAMETERS[name]}')
-            raise ConfigError(f'invalid parameter "{word}"')
-        settings[name] = value
-    return Line(node.args[0], upstream_addresses(node.args[0], build.lookup), **settings)
+            settings[word] = True
+        elif word == "resolve":
+            resolve = True
+        else:
+            name, value = _parameter(word)
+            settings[name] = value
+    text = node.args[0]
+    service = settings.get("service")
+    place = upstream_place(text, need_port=service is None)
+    if service is not None:
+        if not resolve:
+            raise ConfigError(f'service upstream "{text}" requires "resolve" parameter')
+        if place.ports:
+            raise ConfigError(f'service upstream "{text}" may not have port')
+        if place.family is not None:
+            raise ConfigError(f'service upstream "{text}" requires domain name')
+    if resolve and place.family is None:
+        return Line(text, (), host=place.host, port=place.port or 0, **settings)
+    return Line(text, upstream_addresses(text, build.lookup), **settings)
 
 
-def _zone(node: Node, build: Build, scope: Scope) -> str:
-    name = node.args[0]
-    if not name:
-        raise ConfigError(f'invalid zone name "{name}"')
-    if len(node.args) > 1:
-        size = size_of(node.args[1])
-        if size is None:
-            raise ConfigError(f'invalid zone size "{node.args[1]}"')
-        if size < SMALLEST_ZONE:
-            raise ConfigError(f'zone "{name}" is too small')
-    return name
+def _parameter(word: str) -> tuple[str, Any]:
+    """
+    One C{name=value}.
+    """
+    name, equals, text = word.partition("=")
+    value: Any = None
+    if not equals:
+        pass
+    elif name in ("weight", "max_conns", "max_fails"):
+        value = number_of(text)
+        if name == "weight" and value == 0:
+            value = None
+    elif name == "fail_timeout":
+        value = time_of(text, seconds=True)
+    elif name == "service":
+        if not text:
+            raise ConfigError("service is empty")
+        value = text
+    elif name == "slow_start":
+        raise ConfigError(f'"slow_start" parameter is not supported by sniproxy: {SLOW_START}')
+    if value is None:
+        raise ConfigError(f'invalid parameter "{word}"')
+    return name, value
 
 
 UPSTREAM_CONTEXT: Final = "stream.upstream"
@@ -304,48 +326,6 @@ SERVER: Final[Directive[tuple[Line, ...]]] = Directive(
     "server", (UPSTREAM_CONTEXT,), (1, MANY), _line, (), inherit=Inherit.NEVER, repeat=Repeat.LISTED
 )
 
-ZONE: Final[Directive[str | None]] = Directive(
-    "zone",
-    (UPSTREAM_CONTEXT,),
-    (1, 2),
-    _zone,
-    None,
-    inherit=Inherit.NEVER,
-    ignored="each worker knows its peers by itself",
-)
-
-
-# The variables.
-
-
-def _listed(show: Callable[[UpstreamState], str]) -> Callable[[Session], str | None]:
-    """
-    A variable with one entry for each try; none where nothing was tried.
-    """
-
-    def get(session: Session) -> str | None:
-        states: list[UpstreamState] = session.upstream_states
-        return ", ".join([show(state) for state in states]) if states else None
-
-    return get
-
-
-def _time(seconds: float | None) -> str:
-    """
-    Milliseconds after the point, always three; a dash where there was no such moment.
-    """
-    return "-" if seconds is None else f"{max(seconds, 0.0):.3f}"
-
-
-VARIABLES: Final = (
-    Variable("upstream_addr", _listed(lambda state: state.peer), volatile=True),
-    Variable("upstream_bytes_received", _listed(lambda state: str(state.bytes_received)), volatile=True),
-    Variable("upstream_bytes_sent", _listed(lambda state: str(state.bytes_sent)), volatile=True),
-    Variable("upstream_connect_time", _listed(lambda state: _time(state.connect_time)), volatile=True),
-    Variable("upstream_first_byte_time", _listed(lambda state: _time(state.first_byte_time)), volatile=True),
-    Variable("upstream_session_time", _listed(lambda state: _time(state.session_time)), volatile=True),
-)
-
 
 @implementer(IPlugin, IModule)
 class UpstreamModule:
@@ -354,7 +334,7 @@ class UpstreamModule:
     """
 
     name = "stream_upstream"
-    directives = (UPSTREAM, SERVER, ZONE)
+    directives = (UPSTREAM, SERVER)
     variables = VARIABLES
 
     def prepare(self, build: Build) -> None:

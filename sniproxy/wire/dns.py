@@ -1,5 +1,6 @@
 """
-What is said to name servers and what they answer (RFC 1035): one question out, its addresses, alias or refusal back.
+What is said to name servers and what they answer (RFC 1035): one question out, its addresses or services (RFC 2782),
+alias or refusal back.
 
 Strategy: of an answer only what belongs to the question is kept: records are looked up from the question's own name
 along its aliases, so that nothing else a server adds can be believed. Names stay in their wire form in lower case,
@@ -20,6 +21,7 @@ A: Final = 1
 CNAME: Final = 5
 SOA: Final = 6
 AAAA: Final = 28
+SRV: Final = 33
 
 INTERNET: Final = 1
 """The class of all we ask."""
@@ -39,6 +41,7 @@ HEADER: Final = Struct("!HHHHHH")
 QUESTION: Final = Struct("!HH")
 RECORD: Final = Struct("!HHIH")
 SERIALS: Final = Struct("!IIIII")
+SERVICE: Final = Struct("!HHH")
 
 RESPONSE: Final = 0x8000
 OPCODE: Final = 0x7800
@@ -50,18 +53,36 @@ ADDRESS_SIZES: Final = {A: 4, AAAA: 16}
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """
+    One place where a service is.
+
+    @ivar priority: those with the least are asked first.
+    @ivar weight: the share among those of one priority.
+    @ivar port: there.
+    @ivar target: the host's name, without its last dot.
+    """
+
+    priority: int
+    weight: int
+    port: int
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """
     What a server answered to one question.
 
     @ivar ident: the number of the query.
     @ivar name: the question's name, in wire form.
-    @ivar kind: L{A} or L{AAAA}, or whatever was asked.
+    @ivar kind: L{A}, L{AAAA} or L{SRV}, or whatever was asked.
     @ivar code: the response code: 0, or 3 where the name does not exist, or another refusal.
     @ivar truncated: ask again over TCP; then all below is empty.
     @ivar addresses: numeric, in the server's order.
-    @ivar alias: where the aliases end, when they end without addresses; None where there is no alias.
-    @ivar life: seconds that the addresses or the alias are good for: the least of what led there.
+    @ivar services: in the server's order, where they were asked for; never one that says there is none.
+    @ivar alias: where the aliases end, when they end without anything; None where there is no alias.
+    @ivar life: seconds that what was found or the alias is good for: the least of what led there.
     @ivar negative_life: seconds that the absence is good for (RFC 2308); None where the server does not say.
     """
 
@@ -74,6 +95,7 @@ class Answer:
     alias: bytes | None = None
     life: int = 0
     negative_life: int | None = None
+    services: tuple[Service, ...] = ()
 
 
 def wire_name(name: str) -> bytes:
@@ -93,6 +115,19 @@ def wire_name(name: str) -> bytes:
     if len(out) > MAX_NAME:
         raise WireError("name", f"{len(out)} bytes long")
     return bytes(out)
+
+
+def text_name(name: bytes) -> str:
+    """
+    @param name: in wire form, not compressed.
+    @return: the name, without its last dot.
+    """
+    labels = []
+    at = 0
+    while size := name[at]:
+        labels.append(name[at + 1 : at + 1 + size])
+        at += 1 + size
+    return b".".join(labels).decode("utf-8", "surrogateescape")
 
 
 def query(ident: int, name: bytes, kind: int) -> bytes:
@@ -132,13 +167,13 @@ class _Records:
     The records of one answer that may matter, by their owner.
     """
 
-    __slots__ = ("_addresses", "_aliases", "_at", "_data", "_kind", "_negative")
+    __slots__ = ("_aliases", "_at", "_data", "_found", "_kind", "_negative")
 
     def __init__(self, data: bytes, at: int, kind: int) -> None:
         self._data = data
         self._at = at
         self._kind = kind
-        self._addresses: dict[bytes, list[tuple[str, int]]] = {}
+        self._found: dict[bytes, list[tuple[str | Service | None, int]]] = {}
         self._aliases: dict[bytes, tuple[bytes, int]] = {}
         self._negative: int | None = None
 
@@ -171,7 +206,9 @@ class _Records:
                     raise WireError("address", f"{size} bytes long")
                 raw = data[start:end]
                 host = str(IPv4Address(raw) if kind == A else IPv6Address(raw))
-                self._addresses.setdefault(owner, []).append((host, life))
+                self._found.setdefault(owner, []).append((host, life))
+            elif kind == self._kind == SRV:
+                self._found.setdefault(owner, []).append((self._service(start, end), life))
 
     def answer(self, ident: int, name: bytes, code: int) -> Answer:
         """
@@ -180,18 +217,30 @@ class _Records:
         life = (1 << 31) - 1
         owner = name
         for _ in range(MAX_ALIASES):
-            if owner in self._addresses or owner not in self._aliases:
+            if owner in self._found or owner not in self._aliases:
                 break
             owner, given = self._aliases[owner]
             life = min(life, given)
         else:
             # Too many, or a circle: then there is nothing at its end.
             return Answer(ident, name, self._kind, code)
-        found = self._addresses.get(owner, [])
+        found = self._found.get(owner, [])
         life = min([life, *(given for _, given in found)])
-        addresses = tuple(host for host, _ in found)
-        alias = owner if owner != name and not addresses else None
-        return Answer(ident, name, self._kind, code, False, addresses, alias, life, self._negative)
+        addresses = tuple(each for each, _ in found if isinstance(each, str))
+        services = tuple(each for each, _ in found if isinstance(each, Service))
+        alias = owner if owner != name and not found else None
+        return Answer(ident, name, self._kind, code, False, addresses, alias, life, self._negative, services)
+
+    def _service(self, start: int, end: int) -> Service | None:
+        """
+        What a SRV record says; None for the root as its target: there is no such service (RFC 2782).
+        """
+        priority, weight, port = _unpack(SERVICE, self._data, start, "SRV")
+        target, after = _name(self._data, start + SERVICE.size, "SRV")
+        if after != end:
+            raise WireError("SRV", "does not end with its record")
+        text = text_name(target)
+        return Service(priority, weight, port, text) if text else None
 
     def _minimum(self, start: int, end: int) -> int:
         """

@@ -23,6 +23,7 @@ from sniproxy.levels import ERROR
 from sniproxy.stream import resolver as under_test
 from sniproxy.stream.lookups import MAX_ABSENCE
 from sniproxy.stream.resolver import ResolveFailure, Resolver, ResolverSettings, resolver, resolver_module
+from sniproxy.wire.dns import SRV, wire_name
 from tests.support.datagrams import DatagramReactor
 from tests.support.dns_server import NameServer
 
@@ -105,6 +106,30 @@ class ResolverTests(ResolverCase):
         self.serve("192.0.2.1", "2001:db8::1")
         self.assertEqual(self.answers, [["192.0.2.1", "2001:db8::1"]])
         self.assertEqual((self.reactor.open, self.reactor.getDelayedCalls()), ([], []))
+
+    def test_how_long(self) -> None:
+        """
+        Who wants to know is told for how long an answer is good, and what is left of that when it comes from the store.
+        """
+        for valid, life in ((None, 60.0), (7.0, 7.0)):
+            self.setUp()
+            resolver = self.resolver(ipv6=False, valid=valid)
+            for _ in range(2):
+                resolver.find("a.example", lambda found, life: self.answers.append((found, life)))
+                if self.reactor.open:
+                    self.serve("192.0.2.1", ttl=60)
+                    self.reactor.advance(2)
+            self.assertEqual(self.answers, [(["192.0.2.1"], life), (["192.0.2.1"], life - 2)])
+
+    def test_one_question(self) -> None:
+        """
+        A question of another kind can be put to the servers in their turns.
+        """
+        resolver = self.resolver(ONE, TWO)
+        for _ in range(2):
+            resolver.question(wire_name("a.example"), SRV, self.answers.append).ask()
+        self.assertEqual([port.peer for port in self.reactor.open], [("192.0.2.53", 53), ("192.0.2.54", 53)])
+        self.assertEqual({port.query().type for port in self.reactor.open}, {SRV})
 
     def test_one_family(self) -> None:
         """

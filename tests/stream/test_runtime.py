@@ -4,6 +4,7 @@ Tests for L{sniproxy.stream.runtime}.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock
@@ -11,11 +12,12 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.addresses import Address
+from sniproxy.config.build import Build
 from sniproxy.logs.sinks import files_of
 from sniproxy.stream import runtime as under_test
 from sniproxy.stream.listening import Listening
 from sniproxy.stream.resolver import ResolverSettings
-from sniproxy.stream.runtime import Door, Engine, doors_of
+from sniproxy.stream.runtime import Door, Engine, Runtime, attend, doors_of
 from tests.support.sessions import FakeEngine, FakeLeg, World, failure
 
 PASS = "proxy_pass 192.0.2.2:1;"
@@ -26,6 +28,30 @@ def servers(*listens: str) -> World:
     One server for each address.
     """
     return World("".join(f"server {{ listen {listen}; {PASS} }}\n" for listen in listens))
+
+
+class Attending:
+    """
+    A module that does something by itself.
+    """
+
+    name = "test_attending"
+    directives: tuple[Any, ...] = ()
+    variables: tuple[Any, ...] = ()
+
+    def __init__(self, begin: Callable[[Runtime], Callable[[], None]]) -> None:
+        self._begin = begin
+
+    def prepare(self, build: Build) -> None:
+        """
+        Announce it.
+        """
+        attend(build, self._begin)
+
+    def attach(self, server: Any, build: Build) -> None:
+        """
+        Nothing.
+        """
 
 
 class EngineTests(SynchronousTestCase):
@@ -231,6 +257,22 @@ class RuntimeTests(SynchronousTestCase):
         client.arrive(b"x")
         world.session().finish()
         self.assertEqual(notes, [])
+
+    def test_attendants(self) -> None:
+        """
+        Who does something by himself is told of the begin of a configuration, and of its end, once.
+        """
+        said: list[str] = []
+
+        def begin(runtime: Runtime) -> Callable[[], None]:
+            said.append("begin")
+            return lambda: said.append("end")
+
+        world = World(f"server {{ listen 192.0.2.1:1; {PASS} }}", modules=[Attending(begin)])
+        self.assertEqual(said, ["begin"])
+        world.runtime.stop()
+        world.runtime.stop()
+        self.assertEqual(said, ["begin", "end"])
 
     def test_stop_when_idle(self) -> None:
         """

@@ -22,9 +22,7 @@ from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IBalancer, IModule
 from sniproxy.levels import WARN
 from sniproxy.stream.upstream import (
-    VARIABLES,
     Upstream,
-    UpstreamState,
     balance_with,
     groups,
     implicit,
@@ -95,7 +93,6 @@ class FakeSession:
         self.time = 0.0
         self.clock = SimpleNamespace(now=lambda: self.time)
         self.lines: list[tuple[int, str]] = []
-        self.upstream_states: list[UpstreamState] = []
 
     def log(self, level: int, message: str) -> None:
         """
@@ -204,13 +201,46 @@ class GroupsTests(Case):
                 [f'invalid parameter "{word}" in edge.conf:3'],
             )
 
-    def test_parameters_not_carried(self) -> None:
+    def test_parameter_not_carried(self) -> None:
         """
-        What nginx has and we do not is refused by its name, with the reason.
+        What nginx sells and we do not have is refused by its name, with the reason.
         """
-        for word, name in (("resolve", "resolve"), ("service=http", "service"), ("slow_start=5s", "slow_start")):
-            (complaint,) = self.complaints(f"upstream b {{ server 192.0.2.1:1 {word}; }}")
-            self.assertTrue(complaint.startswith(f'"{name}" parameter is not supported by sniproxy: '), complaint)
+        (complaint,) = self.complaints("upstream b { server 192.0.2.1:1 slow_start=5s; }")
+        self.assertTrue(complaint.startswith('"slow_start" parameter is not supported by sniproxy: '), complaint)
+
+    def test_names_at_run_time(self) -> None:
+        """
+        A name with resolve is not looked up at start-up, and has no peers yet; an address needs no resolving.
+        """
+        text = "server later.example:8 resolve weight=3; server _x.later.example service=http resolve backup;"
+        found = groups(build(f"upstream b {{ {text} server 192.0.2.1:1 resolve; }}"))["b"]
+        self.assertEqual(self.peers(found), [("192.0.2.1:1", "192.0.2.1:1")])
+        name, service, address = found.lines
+        self.assertEqual((name.host, name.port, name.service, name.weight), ("later.example", 8, "", 3))
+        self.assertEqual((service.host, service.port, service.service), ("_x.later.example", 0, "http"))
+        self.assertEqual((address.host, address.addresses), ("", (Address("inet", "192.0.2.1", 1),)))
+
+    def test_wrong_names_at_run_time(self) -> None:
+        """
+        What is wrong with a service is told in nginx's words.
+        """
+        for server, complaint in (
+            ("a.example service=http", 'service upstream "a.example" requires "resolve" parameter'),
+            ("a.example:1 service=http resolve", 'service upstream "a.example:1" may not have port'),
+            ("192.0.2.1 service=http resolve", 'service upstream "192.0.2.1" requires domain name'),
+            ("a.example service= resolve", "service is empty"),
+            ("a.example resolve", 'no port in upstream "a.example"'),
+        ):
+            self.assertEqual(self.complaints(f"upstream b {{ server {server}; }}"), [f"{complaint} in edge.conf:2"])
+
+    def test_others_from_now_on(self) -> None:
+        """
+        A group can be given other peers, and those who look at it see them.
+        """
+        found = groups(build("upstream b { server 192.0.2.1:1; server 192.0.2.1:2 backup; }"))["b"]
+        self.assertEqual(len(found.peers), 2)
+        found.renew(found.peers[:1])
+        self.assertEqual((found.group.peers, found.group.backup), (found.peers, None))
 
     def test_wrong_addresses(self) -> None:
         """
@@ -238,20 +268,6 @@ class GroupsTests(Case):
             self.complaints("upstream b { server 192.0.2.1:1; }\nupstream B { server 192.0.2.1:1; }"),
             ['duplicate upstream "B" in edge.conf:3'],
         )
-
-    def test_zone(self) -> None:
-        """
-        A zone is accepted, and its faults are told as nginx tells them.
-        """
-        build("upstream b { zone b; server 192.0.2.1:1; } upstream c { zone b 64k; server 192.0.2.1:1; }")
-        for zone, complaint in (
-            ('"" 64k', 'invalid zone name ""'),
-            ("b x", 'invalid zone size "x"'),
-            ("b 32767", 'zone "b" is too small'),
-        ):
-            self.assertEqual(
-                self.complaints(f"upstream b {{ zone {zone}; server 192.0.2.1:1; }}"), [f"{complaint} in edge.conf:2"]
-            )
 
     def test_another_method(self) -> None:
         """
@@ -321,7 +337,7 @@ class UnwrittenTests(Case):
 
 class SessionTests(Case):
     """
-    Groups and variables in use.
+    Groups in use.
     """
 
     def setUp(self) -> None:
@@ -339,49 +355,3 @@ class SessionTests(Case):
         self.assertNotIn(group.group.peers[0], [group.begin(self.session).next() for _ in range(3)])
         self.session.time = 10.5
         self.assertIn(group.group.peers[0], [group.begin(self.session).next() for _ in range(3)])
-
-    def values(self) -> dict[str, str | None]:
-        """
-        All variables.
-        """
-        return {variable.name: variable.get(self.session) for variable in VARIABLES}
-
-    def test_nothing_tried(self) -> None:
-        """
-        Before anything is tried there are no values.
-        """
-        self.assertEqual(set(self.values().values()), {None})
-        self.assertEqual(len(self.values()), 6)
-
-    def test_lists_over_tries(self) -> None:
-        """
-        Each try is one entry, with a dash for what never happened.
-        """
-        self.session.upstream_states += [
-            UpstreamState("192.0.2.1:1", session_time=0.0009),
-            UpstreamState("unix:/s", 0.001, 1.5, 1234.5678, 10, 20),
-        ]
-        self.assertEqual(
-            self.values(),
-            {
-                "upstream_addr": "192.0.2.1:1, unix:/s",
-                "upstream_bytes_received": "0, 20",
-                "upstream_bytes_sent": "0, 10",
-                "upstream_connect_time": "-, 0.001",
-                "upstream_first_byte_time": "-, 1.500",
-                "upstream_session_time": "0.001, 1234.568",
-            },
-        )
-
-    def test_clock_that_went_back(self) -> None:
-        """
-        There are no negative times.
-        """
-        self.session.upstream_states.append(UpstreamState("x", connect_time=-0.5))
-        self.assertEqual(self.values()["upstream_connect_time"], "0.000")
-
-    def test_never_cached(self) -> None:
-        """
-        The values change while a session goes on, so none is kept.
-        """
-        self.assertTrue(all(variable.volatile for variable in VARIABLES))

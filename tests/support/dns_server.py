@@ -6,6 +6,7 @@ It prints its port, then one line for each question: C{a.example A udp}. The zon
 Its lines, where a name may come as often as needed::
 
     a.example A 127.0.0.1 60        an address and its TTL (60 where none is given); AAAA and CNAME likewise
+    _x._tcp.a.example SRV 1:5:80:b.example 60    a service: priority, weight, port and host
     a.example DELAY 0.5             answer that late
     gone.example NXDOMAIN           as for every name that is not in the file
     bad.example SERVFAIL            fail; REFUSED likewise
@@ -25,10 +26,20 @@ from typing import Any
 from twisted.internet import reactor as real_reactor
 from twisted.names import dns, server
 
+
+def service(value: str, ttl: int) -> Any:
+    """
+    A service as the zone file has it.
+    """
+    priority, weight, port, host = value.split(":")
+    return dns.Record_SRV(int(priority), int(weight), int(port), host.encode(), ttl)
+
+
 PAYLOADS: dict[str, Callable[[str, int], Any]] = {
     "A": lambda value, ttl: dns.Record_A(value, ttl),
     "AAAA": lambda value, ttl: dns.Record_AAAA(value, ttl),
     "CNAME": lambda value, ttl: dns.Record_CNAME(value.encode(), ttl),
+    "SRV": lambda value, ttl: service(value, ttl),
 }
 
 CODES = {"NXDOMAIN": dns.ENAME, "SERVFAIL": dns.ESERVER, "REFUSED": dns.EREFUSED}

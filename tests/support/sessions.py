@@ -519,6 +519,7 @@ class FakeEngine:
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
         self.network: Any = FakeNetwork(reactor)
+        self.kept: dict[Any, Any] = {}
         self._number = 0
 
     def time(self) -> float:

@@ -11,7 +11,7 @@ from twisted.names import dns as names
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.wire.cursor import WireError
-from sniproxy.wire.dns import AAAA, MAX_RECORDS, A, Answer, query, read_answer, wire_name
+from sniproxy.wire.dns import AAAA, MAX_RECORDS, SRV, A, Answer, Service, query, read_answer, text_name, wire_name
 
 
 def record(owner: str, payload: Any, ttl: int = 60) -> names.RRHeader:
@@ -273,3 +273,74 @@ class HostileTests(SynchronousTestCase):
         self.assertIn("CNAME: does not", self.broken(b"\xc0\x0c" + pack("!HHIH", 5, 1, 0, 3) + b"\xc0\x0c\x00"))
         soa = b"\xc0\x0c" + pack("!HHIH", 6, 1, 0, 25) + b"\xc0\x0c\xc0\x0c" + bytes(21)
         self.assertIn("SOA: does not", self.broken(soa, 0, 1))
+
+
+SERVICES = answer(
+    "_http._tcp.a.example",
+    SRV,
+    (
+        record("_http._tcp.a.example", names.Record_CNAME(b"_web._tcp.a.example"), 90),
+        record("_web._tcp.a.example", names.Record_SRV(10, 5, 8080, b"One.a.example"), 60),
+        record("_web._tcp.a.example", names.Record_SRV(65535, 0, 0, b"two.a.example"), 30),
+        record("_other._tcp.a.example", names.Record_SRV(1, 1, 1, b"other.a.example"), 10),
+    ),
+    additional=(record("one.a.example", names.Record_A("192.0.2.1")),),
+)
+
+
+class ServiceTests(SynchronousTestCase):
+    """
+    Where services are.
+    """
+
+    def test_services(self) -> None:
+        """
+        Those of the name are read, along its aliases, and nothing else.
+        """
+        found = read_answer(SERVICES)
+        self.assertEqual(found.services, (Service(10, 5, 8080, "one.a.example"), Service(65535, 0, 0, "two.a.example")))
+        self.assertEqual((found.addresses, found.alias, found.life), ((), None, 30))
+
+    def test_no_such_service(self) -> None:
+        """
+        The root as a target says that there is none: then there are no services, and no alias to follow.
+        """
+        data = answer("x.example", SRV, (record("x.example", names.Record_SRV(0, 0, 0, b"")),))
+        found = read_answer(data)
+        self.assertEqual((found.code, found.services, found.alias), (0, (), None))
+
+    def test_broken(self) -> None:
+        """
+        A record that is too short, or longer than what is in it, is no answer.
+        """
+        good = answer("x.example", SRV, (record("x.example", names.Record_SRV(0, 0, 0, b"y")),))
+        size = len(good) - 9 - 2  # before its length: 6 bytes of numbers and 3 of a name
+        self.assertEqual(read_answer(good).services, (Service(0, 0, 0, "y"),))
+        self.assertRaises(WireError, read_answer, good[:size] + pack("!H", 10) + good[size + 2 :] + b"z")
+        self.assertRaises(WireError, read_answer, good[:size] + pack("!H", 4) + good[size + 2 : size + 6])
+
+    def test_not_asked_for(self) -> None:
+        """
+        A service in an answer about addresses is not looked at.
+        """
+        data = answer("x.example", A, (record("x.example", names.Record_SRV(0, 0, 0, b"y")),))
+        self.assertEqual(read_answer(data).services, ())
+
+    def test_every_spoiled_byte(self) -> None:
+        """
+        Whatever byte is another one, there is an answer or a WireError.
+        """
+        for at in range(len(SERVICES)):
+            for value in (0, 1, 63, 64, 192, 255, SERVICES[at] ^ 1):
+                try:
+                    found = read_answer(SERVICES[:at] + bytes((value,)) + SERVICES[at + 1 :])
+                except WireError:
+                    continue
+                self.assertIsInstance(found, Answer)
+
+    def test_text(self) -> None:
+        """
+        Names come back as they went.
+        """
+        for name in ("a.example", "xn--bcher-kva.example", "\udcff.example", "a"):
+            self.assertEqual(text_name(wire_name(name)), name)
