@@ -103,10 +103,13 @@ DIFFERENCES: Final = (
     ),
     Difference(
         ("ssl_conf_command", "proxy_ssl_conf_command"),
-        "`Ciphersuites` is the only command.",
+        "`Certificate` (with its `PrivateKey`), `CipherString`, `Ciphersuites`, `Curves`, `DHParameters`,"
+        " `ECDHParameters`, `Groups`, `MaxProtocol`, `MinProtocol`, `Options`, `Protocol` and `SignatureAlgorithms` are"
+        " carried; the others are refused by name, and so are options that allow renegotiation, `-MiddleboxCompat` and"
+        " `StrictCertCheck`. `KTLS` has no effect, a warning says so.",
         "It passes any command on to OpenSSL.",
         "pyOpenSSL does not bind `SSL_CONF_cmd`: each command has to be carried by hand.",
-        "stream/ssl.py",
+        "tls/commands.py",
     ),
     # processes
     Difference(
@@ -266,9 +269,6 @@ DIFFERENCES: Final = (
         "A session shall not outlive what it was verified by.",
         "tls/sessions.py",
     ),
-    # names and bytes
-    Difference(
-        ("resolver",),
     # groups and limits
     Difference(
         ("upstream.server",),
@@ -284,6 +284,9 @@ DIFFERENCES: Final = (
         "What was counted by another key says nothing about this one.",
         "stream/limit_conn.py",
     ),
+    # names and bytes
+    Difference(
+        ("resolver",),
         "A name that does not exist is remembered for at most 5 seconds; at most 4096 names are remembered, and "
         "256 are looked "
         "up at once.",

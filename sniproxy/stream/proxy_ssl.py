@@ -13,7 +13,8 @@ from sniproxy.config.directives import MANY, Directive, Repeat, Scope
 from sniproxy.config.grammar import Node
 from sniproxy.config.template import Template
 from sniproxy.errors import ConfigError
-from sniproxy.stream.ssl import passwords, plain_path, protocols, single, tls13_suites
+from sniproxy.stream.ssl import conf_command, passwords, plain_path, protocols, single, tell
+from sniproxy.tls.commands import perform
 from sniproxy.tls.contexts import ClientContext, client_context
 from sniproxy.tls.policies import DEFAULT_PROTOCOLS, ClientPolicy
 from sniproxy.tls.sessions import SessionCache
@@ -44,8 +45,8 @@ NAME: Final[Directive[Template | None]] = single("proxy_ssl_name", values.templa
 SERVER_NAME: Final = single("proxy_ssl_server_name", values.flag, False)
 ALPN: Final = single("proxy_ssl_alpn", _alpn, (), MANY)
 SESSION_REUSE: Final = single("proxy_ssl_session_reuse", values.flag, True)
-CONF_COMMAND: Final[Directive[tuple[str, ...]]] = Directive(
-    "proxy_ssl_conf_command", _PLACES, (2, 2), tls13_suites, (), repeat=Repeat.LISTED
+CONF_COMMAND: Final[Directive[tuple[tuple[str, str], ...]]] = Directive(
+    "proxy_ssl_conf_command", _PLACES, (2, 2), conf_command, (), repeat=Repeat.LISTED
 )
 
 DIRECTIVES: Final[tuple[Directive[Any], ...]] = (
@@ -88,21 +89,21 @@ def upstream_tls(scope: Scope, build: Build) -> UpstreamTls | None:
         certificates = ((scope[CERTIFICATE], scope[CERTIFICATE_KEY]),)
     if scope[VERIFY] and not scope[TRUSTED_CERTIFICATE]:
         raise ConfigError("no proxy_ssl_trusted_certificate for proxy_ssl_verify")
-    context = client_context(
-        ClientPolicy(
-            certificates=certificates,
-            passwords=scope[PASSWORD_FILE],
-            protocols=scope[PROTOCOLS],
-            ciphers=scope[CIPHERS],
-            tls13_ciphers=scope[CONF_COMMAND][-1] if scope[CONF_COMMAND] else "",
-            verify=scope[VERIFY],
-            depth=scope[VERIFY_DEPTH],
-            trusted_certificate=scope[TRUSTED_CERTIFICATE],
-            crl=scope[CRL],
-            alpn=scope[ALPN],
-            session_reuse=scope[SESSION_REUSE],
-        ),
-        build.read,
-        build.time,
+    policy = ClientPolicy(
+        certificates=certificates,
+        passwords=scope[PASSWORD_FILE],
+        protocols=scope[PROTOCOLS],
+        ciphers=scope[CIPHERS],
+        verify=scope[VERIFY],
+        depth=scope[VERIFY_DEPTH],
+        trusted_certificate=scope[TRUSTED_CERTIFICATE],
+        crl=scope[CRL],
+        alpn=scope[ALPN],
+        session_reuse=scope[SESSION_REUSE],
     )
+    commands = scope[CONF_COMMAND]
+    if commands:
+        policy, warnings = perform(policy, commands, CONF_COMMAND.name, build.read)
+        tell(build, warnings, scope.where(CONF_COMMAND))
+    context = client_context(policy, build.read, build.time)
     return UpstreamTls(context, SessionCache(context), scope[NAME], scope[SERVER_NAME])

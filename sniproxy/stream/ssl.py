@@ -9,7 +9,7 @@ why.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from errno import ETIMEDOUT
 from os import strerror
 from typing import Any, Final
@@ -34,6 +34,7 @@ from sniproxy.stream.server import Server
 from sniproxy.stream.session import Session
 from sniproxy.stream.ssl_errors import HANDSHAKE, broken, level_of
 from sniproxy.stream.ssl_variables import HANDSHAKING, SSL_VARIABLES, TlsFacts
+from sniproxy.tls.commands import FILES, check_name, perform
 from sniproxy.tls.contexts import ServerContext, server_context
 from sniproxy.tls.credentials import read_passwords
 from sniproxy.tls.policies import DEFAULT_PROTOCOLS, PROTOCOLS, ServerPolicy
@@ -68,14 +69,13 @@ def passwords(node: Node, build: Build, scope: Scope) -> tuple[bytes, ...]:
     return read_passwords(build.path(node.args[0]), build.read)
 
 
-def tls13_suites(node: Node, build: Build, scope: Scope) -> str:
+def conf_command(node: Node, build: Build, scope: Scope) -> tuple[str, str]:
     """
-    C{ssl_conf_command Ciphersuites LIST}: the only command so far.
+    C{ssl_conf_command NAME VALUE}; what the value means is found out when a context is made.
     """
-    command, value = node.args
-    if command != "Ciphersuites":
-        raise ConfigError(f'the "{command}" command of "{node.name}" is not supported by sniproxy')
-    return value
+    name, value = node.args
+    check_name(name, value, node.name)
+    return name, build.path(value) if name.lower() in FILES else value
 
 
 def plain_path(node: Node, build: Build, scope: Scope) -> str:
@@ -130,8 +130,8 @@ VERIFY_CLIENT: Final = single(
 )
 VERIFY_DEPTH: Final = single("ssl_verify_depth", values.number, 1)
 REJECT: Final = single("ssl_reject_handshake", values.flag, False)
-CONF_COMMAND: Final[Directive[tuple[str, ...]]] = Directive(
-    "ssl_conf_command", _PLACES, (2, 2), tls13_suites, (), repeat=Repeat.LISTED
+CONF_COMMAND: Final[Directive[tuple[tuple[str, str], ...]]] = Directive(
+    "ssl_conf_command", _PLACES, (2, 2), conf_command, (), repeat=Repeat.LISTED
 )
 
 
@@ -158,7 +158,6 @@ def context_of(scope: Scope, build: Build, where: tuple[str, int], reject: bool)
         passwords=scope[PASSWORD_FILE],
         protocols=scope[PROTOCOLS_],
         ciphers=scope[CIPHERS],
-        tls13_ciphers=scope[CONF_COMMAND][-1] if scope[CONF_COMMAND] else "",
         prefer_server_ciphers=scope[PREFER],
         curves=scope[CURVE],
         dhparam=scope[DHPARAM],
@@ -174,7 +173,22 @@ def context_of(scope: Scope, build: Build, where: tuple[str, int], reject: bool)
         reject=reject,
         signatures=build.wants("ssl_sigalg", "ssl_client_sigalg"),
     )
+    commands = scope[CONF_COMMAND]
+    if commands:
+        policy, warnings = perform(policy, commands, CONF_COMMAND.name, build.read)
+        tell(build, warnings, scope.where(CONF_COMMAND))
     return server_context(policy, build.read, build.time)
+
+
+def tell(build: Build, warnings: Iterable[str], node: Node | None) -> None:
+    """
+    Warn once, where many servers inherit what it is about.
+    """
+    told: set[str] = build.shared.setdefault(Ssl, set())
+    for warning in warnings:
+        if warning not in told:
+            told.add(warning)
+            build.warn(warning, node)
 
 
 class Handshake:
@@ -381,11 +395,7 @@ class Ssl:
             build.error(error, node)
             return
         assert server.tls is not None
-        told: set[str] = build.shared.setdefault(Ssl, set())
-        for warning in server.tls.warnings:
-            if warning not in told:  # once, where many servers inherit what it is about
-                told.add(warning)
-                build.warn(warning, node)
+        tell(build, server.tls.warnings, node)
 
 
 ssl = Ssl()

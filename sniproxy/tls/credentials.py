@@ -109,13 +109,20 @@ def _load_key(path: str, passwords: tuple[bytes, ...], read: pem.Read) -> Privat
     except OSError as error:
         raise _unloadable("certificate key", path, "BIO_new_file()", pem.read_failure(path, error)) from None
     try:
-        found = next(pem.blocks(data, lambda label: label.endswith("PRIVATE KEY")), None)
+        return private_key(data, passwords)
     except pem.PemError as error:
-        raise _unreadable_key(path, str(error)) from None
+        raise _unloadable("certificate key", path, "PEM_read_bio_PrivateKey()", str(error)) from None
+
+
+def private_key(data: bytes, passwords: tuple[bytes, ...]) -> PrivateKey:
+    """
+    @param data: a PEM file; its first key counts.
+    @param passwords: tried in turn on an encrypted key.
+    @raise pem.PemError: there is none, or none that can be read.
+    """
+    found = next(pem.blocks(data, lambda label: label.endswith("PRIVATE KEY")), None)
     if found is None:
-        raise _unreadable_key(
-            path, "error:1E08010C:DECODER routines::unsupported:No supported data to decode. Input type: PEM"
-        )
+        raise pem.PemError(pem.UNSUPPORTED)
     label, block = found
     locked = label.startswith("ENCRYPTED") or b"Proc-Type: 4,ENCRYPTED" in block
     tries: tuple[bytes | None, ...] = passwords if locked else (None,)
@@ -127,13 +134,9 @@ def _load_key(path: str, passwords: tuple[bytes, ...], read: pem.Read) -> Privat
             text = (
                 "error:1C800064:Provider routines::bad decrypt error:maybe wrong password"
                 if locked
-                else ("error:1E08010C:DECODER routines::unsupported:No supported data to decode. Input type: PEM")
+                else pem.UNSUPPORTED
             )
-    raise _unreadable_key(path, text)
-
-
-def _unreadable_key(path: str, text: str) -> ConfigError:
-    return _unloadable("certificate key", path, "PEM_read_bio_PrivateKey()", text)
+    raise pem.PemError(text)
 
 
 def _unloadable(what: str, path: str, call: str, text: str) -> ConfigError:

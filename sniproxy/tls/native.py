@@ -296,6 +296,18 @@ def set_groups(context: SSL.Context, groups: str) -> bool:
     return taken
 
 
+def set_signature_algorithms(context: SSL.Context, algorithms: str) -> bool:
+    """
+    @param algorithms: names joined by colons, in order of preference.
+    @return: whether OpenSSL takes them.
+    @raise AttributeError: the binding is gone.
+    """
+    names = algorithms.encode("utf-8", "surrogateescape")
+    taken: bool = _lib.SSL_CTX_set1_sigalgs_list(context._context, names) == 1
+    _lib.ERR_clear_error()
+    return taken
+
+
 def set_dh_parameters(context: SSL.Context, pem: bytes) -> bool:
     """
     @param pem: a PEM file with DH parameters.

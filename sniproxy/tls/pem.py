@@ -29,6 +29,8 @@ CERTIFICATES: Final = ("CERTIFICATE", "X509 CERTIFICATE")
 LISTS: Final = ("X509 CRL",)
 
 NO_START: Final = "error:0480006C:PEM routines::no start line"
+SYSTEM: Final = "10080002:BIO routines::system lib"
+UNSUPPORTED: Final = "error:1E08010C:DECODER routines::unsupported:No supported data to decode. Input type: PEM"
 BAD_END: Final = "error:04800066:PEM routines::bad end line"
 BAD_BASE64: Final = "error:04800064:PEM routines::bad base64 decode"
 BAD_ASN1: Final = "error:0488000D:PEM routines::ASN1 lib"
@@ -40,12 +42,14 @@ class PemError(Exception):
     """
 
 
-def read_failure(path: str, error: OSError) -> str:
+def read_failure(path: str, error: OSError, after: str = "") -> str:
     """
+    @param after: what OpenSSL says behind it, where that is not what it says for C{BIO_new_file}.
     @return: how OpenSSL tells that C{path} cannot be opened.
     """
     number = error.errno or errno.EIO
-    after = "10000080:BIO routines::no such file" if number == errno.ENOENT else "10080002:BIO routines::system lib"
+    if not after:
+        after = "10000080:BIO routines::no such file" if number == errno.ENOENT else SYSTEM
     return (
         f"error:{0x80000000 | number:08X}:system library::{os.strerror(number)}:calling fopen({path}, r) error:{after}"
     )

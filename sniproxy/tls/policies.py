@@ -44,6 +44,9 @@ class ServerPolicy:
     @ivar client_certificate: path of authorities that are trusted and whose names are sent to clients.
     @ivar trusted_certificate: path of authorities that are trusted and not advertised.
     @ivar crl: path of revocation lists; with it, every certificate of a chain needs one.
+    @ivar signature_algorithms: joined by colons; empty for OpenSSL's default.
+    @ivar options: bits of C{SSL_OP_…} that are set besides our own.
+    @ivar without: those of our own that are not.
     @ivar reject: refuse every client at its ClientHello.
     @ivar signatures: note by which algorithms both sides have signed.
     @ivar hook: may refuse what OpenSSL and the mode let in. A context with a hook resumes no sessions, because a
@@ -68,6 +71,9 @@ class ServerPolicy:
     client_certificate: str = ""
     trusted_certificate: str = ""
     crl: str = ""
+    signature_algorithms: str = ""
+    options: int = 0
+    without: int = 0
     reject: bool = False
     signatures: bool = False
     hook: VerifyHook | None = None
@@ -97,4 +103,8 @@ class ClientPolicy:
     crl: str = ""
     alpn: tuple[str, ...] = ()
     session_reuse: bool = True
+    curves: str = "auto"
+    signature_algorithms: str = ""
+    options: int = 0
+    without: int = 0
     hook: VerifyHook | None = None

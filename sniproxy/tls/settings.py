@@ -69,7 +69,7 @@ def set_common(context: SSL.Context, policy: Policy) -> list[str]:
     Modes, options, protocol versions and ciphers.
     """
     context.set_mode(_NO_AUTO_CHAIN | SSL.MODE_RELEASE_BUFFERS)
-    context.set_options(_OPTIONS)
+    context.set_options((_OPTIONS | policy.options) & ~policy.without)
     try:
         context.set_cipher_list(wire(policy.ciphers))
     except SSL.Error:
@@ -81,7 +81,19 @@ def set_common(context: SSL.Context, policy: Policy) -> list[str]:
         except SSL.Error:
             text = "error:0A0000B9:SSL routines::no cipher match"
             raise failed("SSL_CTX_set_ciphersuites", policy.tls13_ciphers, text) from None
+    set_groups(context, policy)
     return _set_protocols(context, policy)
+
+
+def set_groups(context: SSL.Context, policy: Policy) -> None:
+    """
+    Groups of the key exchange, and signature algorithms.
+    """
+    if policy.curves != "auto" and not native.set_groups(context, policy.curves):
+        text = f"error:0A080106:SSL routines::passed invalid argument:group '{policy.curves}' cannot be set"
+        raise failed("SSL_CTX_set1_curves_list", policy.curves, text)
+    if policy.signature_algorithms:
+        native.set_signature_algorithms(context, policy.signature_algorithms)
 
 
 def _set_protocols(context: SSL.Context, policy: Policy) -> list[str]:
@@ -153,13 +165,10 @@ def _use_chain(context: SSL.Context, credentials: Credentials) -> None:
 
 def set_key_exchange(context: SSL.Context, policy: ServerPolicy, files: Files) -> None:
     """
-    C{ssl_ecdh_curve}, C{ssl_dhparam}, C{ssl_prefer_server_ciphers}.
+    C{ssl_dhparam}, C{ssl_prefer_server_ciphers}.
     """
     if policy.prefer_server_ciphers:
         context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
-    if policy.curves != "auto" and not native.set_groups(context, policy.curves):
-        text = f"error:0A080106:SSL routines::passed invalid argument:group '{policy.curves}' cannot be set"
-        raise failed("SSL_CTX_set1_curves_list", policy.curves, text)
     if policy.dhparam:
         try:
             data = files.read(policy.dhparam)

@@ -80,6 +80,13 @@ def world(*servers: str) -> World:
     return World(CERTIFICATE + "".join(servers or (server(),)), files())
 
 
+def _gone(data: bytes) -> int:
+    """
+    Send to nobody.
+    """
+    raise ConnectionResetError
+
+
 class SslCase(SynchronousTestCase):
     """
     What tests of this module share.
@@ -351,6 +358,33 @@ class RejectTests(SslCase):
         """
         here = World(server(self.REJECTING + "ssl_protocols TLSv1.3;"), files())
         self.assertRefused(here, self.begun(here, version=SSL.TLS1_2_VERSION).leg, "unsupported protocol")
+
+    def test_elsewhere(self) -> None:
+        """
+        Whoever was passed on from another address speaks TLS already: he is let in unless certificates are asked for.
+        """
+        strict = "ssl_verify_client on; ssl_client_certificate ca.pem;"
+        for settings, statuses in (("", []), (strict, [500])):
+            here = world("server { listen 192.0.2.1:1 ssl; pass 192.0.2.1:443; }", server(settings))
+            self.begun(here)
+            self.assertEqual(here.statuses(), statuses)
+        here = world(
+            "server { listen 192.0.2.1:1 ssl; listen 192.0.2.1:2 ssl; pass $x;" + strict + "}"
+            "server { listen 192.0.2.1:3; proxy_pass 192.0.2.2:1; }"
+            "map $server_port $x { 1 192.0.2.1:2; 2 192.0.2.1:3; }"
+        )
+        self.assertLetIn(here, self.begun(here, identity=identities()["B"]))
+
+    def test_gone_while_being_told(self) -> None:
+        """
+        A client that is gone before it can be told why is no trouble.
+        """
+        for data in (b"GET / HTTP/1.0\r\n\r\n", hellos.hello("b example")):
+            here = world()
+            leg = here.client(data[:3])
+            self.patch(leg, "send", _gone)
+            leg.arrive(data[3:])
+            self.assertEqual(here.statuses(), [500])
 
     def test_malformed(self) -> None:
         """
@@ -694,8 +728,8 @@ class DirectiveTests(SslCase):
             ("ssl_verify_client maybe;", 'invalid value "maybe"'),
             (f"ssl_alpn {'x' * 256};", "too long ALPN protocol"),
             (
-                "ssl_conf_command Options x;",
-                'the "Options" command of "ssl_conf_command" is not supported by sniproxy',
+                "ssl_conf_command Opt x;",
+                'SSL_CONF_cmd("Opt", "x") failed (SSL: error:0A000182:SSL routines::unknown cmd name:cmd=Opt)',
             ),
             (
                 "ssl_certificate_key data:$x;",
@@ -708,6 +742,37 @@ class DirectiveTests(SslCase):
         ):
             found = self.complaints(f"{line}", "443")
             self.assertEqual(found, [f"{complaint} in /etc/edge.conf:4"])
+
+    def test_commands(self) -> None:
+        """
+        ssl_conf_command changes what the directives say; a value that is none is told where a context is made, and what
+        has no effect is a warning, once.
+        """
+        here = world(
+            "ssl_conf_command Options KTLS;",
+            server("ssl_conf_command Options ServerPreference; ssl_conf_command DHParameters dh.pem;", listen="80"),
+            server("ssl_conf_command MaxProtocol TLSv1.2; ssl_conf_command Options KTLS;"),
+            server(listen="444 ssl"),
+        )
+        self.assertEqual(here.listening[1].default.tls.policy.protocols, ("TLSv1.2",))
+        self.assertEqual(
+            [str(each) for each in here.build.warnings if "ktls" in str(each)],
+            ['the option "ktls" of "ssl_conf_command" has no effect in /etc/edge.conf:3'],
+        )
+        self.assertEqual(
+            self.complaints(CERTIFICATE + "ssl_conf_command MinProtocol x;"),
+            [
+                'SSL_CONF_cmd("MinProtocol", "x") failed (SSL: error:0A000180:SSL routines::bad value:cmd=MinProtocol,'
+                " value=x) in /etc/edge.conf:4"
+            ],
+        )
+
+    def test_key_missing(self) -> None:
+        """
+        Each certificate needs a key.
+        """
+        (complaint,) = self.complaints(CERTIFICATE + "ssl_certificate b.example.pem;")
+        self.assertIn('no "ssl_certificate_key" is defined for certificate "/etc/b.example.pem"', complaint)
 
     def test_passwords(self) -> None:
         """
