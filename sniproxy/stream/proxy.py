@@ -5,6 +5,7 @@ server.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from sniproxy.interfaces import IModule
 from sniproxy.net.connect import ConnectOptions
 from sniproxy.net.relay import Options
 from sniproxy.stream import proxy_ssl
+from sniproxy.stream.proxy_protocol_out import OFF, WRITERS
 from sniproxy.stream.proxying import Proxying
 from sniproxy.stream.resolver import ResolverSettings, resolver
 from sniproxy.stream.server import Server
@@ -47,6 +49,9 @@ NEXT_TRIES: Final = Directive("proxy_next_upstream_tries", _PLACES, (1, 1), valu
 NEXT_TIMEOUT: Final = Directive("proxy_next_upstream_timeout", _PLACES, (1, 1), values.time, 0.0)
 HALF_CLOSE: Final = Directive("proxy_half_close", _PLACES, (1, 1), values.flag, False)
 KEEPALIVE: Final = Directive("proxy_socket_keepalive", _PLACES, (1, 1), values.flag, False)
+PROXY_PROTOCOL: Final = Directive(
+    "proxy_protocol", _PLACES, (1, 1), values.one_of({word: word for word in WRITERS}), OFF
+)
 RCVBUF: Final[Directive[int | None]] = Directive("proxy_socket_rcvbuf", _PLACES, (1, 1), values.size, None)
 SNDBUF: Final[Directive[int | None]] = Directive("proxy_socket_sndbuf", _PLACES, (1, 1), values.size, None)
 
@@ -61,6 +66,7 @@ class ProxyPolicy:
     @ivar groups: the upstreams a variable may name, by lower-case name.
     @ivar resolver: for names that variables give; None where there is none.
     @ivar tls: None where upstreams are spoken to in plain.
+    @ivar header: makes the PROXY header that comes before anything else; None where there is none.
     @ivar literals: upstreams of one address that variables have named, each with its host; at most L{LITERALS}.
     """
 
@@ -76,6 +82,7 @@ class ProxyPolicy:
     next_upstream: bool
     next_tries: int
     next_timeout: float
+    header: Callable[[Session], bytes] | None = None
     literals: dict[str, tuple[Upstream, str]] = field(default_factory=dict)
 
     def literal(self, text: str, address: Address, host: str) -> Upstream:
@@ -137,7 +144,7 @@ class Proxy:
     name = "stream_proxy"
     directives: tuple[Directive[Any], ...] = (
         PROXY_PASS, CONNECT_TIMEOUT, TIMEOUT, BUFFER_SIZE, DOWNSTREAM_BUFFER, UPSTREAM_BUFFER, NEXT_UPSTREAM,
-        NEXT_TRIES, NEXT_TIMEOUT, HALF_CLOSE, KEEPALIVE, RCVBUF, SNDBUF, *proxy_ssl.DIRECTIVES,
+        NEXT_TRIES, NEXT_TIMEOUT, HALF_CLOSE, KEEPALIVE, RCVBUF, SNDBUF, PROXY_PROTOCOL, *proxy_ssl.DIRECTIVES,
     )  # fmt: skip
     variables = ()
 
@@ -186,6 +193,7 @@ class Proxy:
             next_upstream=scope[NEXT_UPSTREAM],
             next_tries=scope[NEXT_TRIES],
             next_timeout=scope[NEXT_TIMEOUT],
+            header=WRITERS[scope[PROXY_PROTOCOL]],
         )
         server.take_content(policy, node)
 

@@ -59,6 +59,7 @@ class Proxying:
         "_begun",
         "_choice",
         "_host",
+        "_introduced",
         "_key",
         "_leg",
         "_peer",
@@ -75,6 +76,7 @@ class Proxying:
         self._session = session
         self._policy = policy
         self._host = policy.host
+        self._introduced = 0
         self._port = 0
         self._begun = session.runtime.now()
         self._tried_at = self._begun
@@ -109,7 +111,7 @@ class Proxying:
         """
         To the upstream.
         """
-        return 0 if self._relaying is None else self._relaying.up.sent
+        return self._introduced if self._relaying is None else self._introduced + self._relaying.up.sent
 
     @property
     def bytes_from_upstream(self) -> int:
@@ -194,6 +196,7 @@ class Proxying:
         session = self._session
         session.action = "connecting to upstream"
         self._tried_at = session.runtime.now()
+        self._introduced = 0
         peer = self._peer = self._choice.next()
         if peer is None:
             session.upstream = self._choice.name
@@ -242,6 +245,8 @@ class Proxying:
             return
         self._leg = outcome
         outcome.owner = session
+        if self._policy.header is not None and not self._introduce(self._policy.header(session)):
+            return
         tls = self._policy.tls
         if tls is None:
             self._established(quiet=not bits & READABLE)
@@ -257,6 +262,26 @@ class Proxying:
         leg.handler = self._shake
         session.wait(self._policy.connect_timeout, self._late)
         self._shake(0)
+
+    def _introduce(self, header: bytes) -> bool:
+        """
+        Tell the peer who the client is, at once and before anything else: the kernel has room for it.
+
+        @return: whether to go on.
+        """
+        session = self._session
+        session.action = "sending PROXY protocol header to upstream"
+        try:
+            self._introduced = self._leg.send(header)
+        except OSError as error:
+            session.log(level_of(error, "upstream"), broken(error, "send()"))
+            session.run(session.finish, OK)
+            return False
+        if self._introduced < len(header):
+            session.error("could not send PROXY protocol header at once")
+            session.run(session.finish, INTERNAL_SERVER_ERROR)
+            return False
+        return True
 
     def _shake(self, bits: int) -> None:
         session, tls = self._session, self._policy.tls

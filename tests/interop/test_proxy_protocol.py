@@ -10,6 +10,8 @@ import socket
 import struct
 from typing import Final
 
+from sniproxy.addresses import Address, numeric
+from sniproxy.wire.proxy_protocol import write_header
 from tests.support import backends, clients, pki
 from tests.support.clients import hello, plain, read_all, read_exactly
 from tests.support.ports import free_port, free_ports
@@ -239,3 +241,192 @@ class Tlvs(ProxyTestCase):
         self.assertEqual(words[:5], ["http/1.1", "a.example.com", "TLSv1.3", "client.example.com", cipher[0]], heard)
         self.assertEqual(words[7:], ["0", "", ""])
         self.assertTrue(words[5] and words[6], heard)
+
+
+class Sending(ProxyTestCase):
+    """
+    Headers that go out.
+    """
+
+    version = "on"
+
+    def setUp(self) -> None:
+        """
+        Start a back end, and the proxy before it, and before itself over TLS.
+        """
+        super().setUp()
+        self.echo = backends.backend(self)
+        self.plain, self.sealed, self.inner = free_ports(3)
+        self.sock = self.socket_path("edge.sock")
+        server = pki.leaf(pki.authority("Servers"), "a.example.com").write(self.folder, "server")
+        self.edge = self.proxy(
+            """stream {
+                log_format short '$bytes_received $bytes_sent $upstream_bytes_sent $upstream_bytes_received';
+                access_log @folder@/access.log short;
+                proxy_protocol @version@;
+                server {
+                    listen 127.0.0.1:@plain@; listen [::1]:@plain@; listen unix:@sock@; proxy_pass 127.0.0.1:@echo@;
+                }
+                server { listen 127.0.0.1:@sealed@; proxy_pass 127.0.0.1:@inner@; proxy_ssl on; }
+                server {
+                    listen 127.0.0.1:@inner@ ssl proxy_protocol; access_log off;
+                    ssl_certificate @certificate@; ssl_certificate_key @key@;
+                    return "$proxy_protocol_addr $proxy_protocol_port $proxy_protocol_server_port";
+                }
+            }""",
+            folder=self.folder,
+            plain=self.plain,
+            sealed=self.sealed,
+            inner=self.inner,
+            sock=self.sock,
+            echo=self.echo.port,
+            version=self.version,
+            certificate=server.certificate,
+            key=server.key,
+        )
+
+    def logged(self) -> str:
+        """
+        The line about the only session.
+        """
+        path = self.path("access.log")
+        eventually(lambda: read_text(path), "a line")
+        return read_text(path).rstrip("\n")
+
+    def heard(self, connection: socket.socket, header: bytes) -> None:
+        """
+        An echo sends the header back, before and with what the client says.
+        """
+        self.assertEqual(read_exactly(connection, len(header)), header)
+        connection.sendall(b"abc")
+        self.assertEqual(read_exactly(connection, 3), b"abc")
+
+    def test_sealed(self) -> None:
+        """
+        Over TLS the header comes before it, and counts.
+        """
+        with plain(self.sealed) as connection:
+            port = connection.getsockname()[1]
+            text = read_all(connection)
+        self.assertEqual(text.decode(), f"127.0.0.1 {port} {self.sealed}")
+        count = len(self.header(("127.0.0.1", port), ("127.0.0.1", self.sealed)))
+        self.assertEqual(self.logged(), f"0 {len(text)} {count} {len(text)}")
+
+    def header(self, client: tuple[str, int], server: tuple[str, int]) -> bytes:
+        """
+        What is sent for a connection.
+        """
+        return f"PROXY TCP{6 if ':' in client[0] else 4} {client[0]} {server[0]} {client[1]} {server[1]}\r\n".encode()
+
+    def test_plain(self) -> None:
+        """
+        Both families are told; the header counts as sent to the upstream, and not as received from the client.
+        """
+        for host in ("127.0.0.1", "::1"):
+            with plain(self.plain, host) as connection:
+                header = self.header(connection.getsockname()[:2], (host, self.plain))
+                self.heard(connection, header)
+        size = len(header)
+        eventually(lambda: read_text(self.path("access.log")).count("\n") == 2, "two lines")
+        self.assertEqual(self.logged().split("\n")[1], f"3 {size + 3} {size + 3} {size + 3}")
+
+    def test_unix(self) -> None:
+        """
+        Of a client on a unix socket nothing is told.
+        """
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PATIENCE)
+            connection.connect(self.sock)
+            self.heard(connection, b"PROXY UNKNOWN\r\n")
+
+
+class SendingNginx(Sending):
+    """
+    The same on nginx.
+    """
+
+    kind = NGINX
+
+
+class SendingVersion2(Sending):
+    """
+    Version 2, which Debian's nginx does not know.
+    """
+
+    version = "v2"
+
+    def header(self, client: tuple[str, int], server: tuple[str, int]) -> bytes:
+        """
+        What is sent for a connection.
+        """
+        source, destination = numeric(*client), numeric(*server)
+        assert source is not None and destination is not None
+        return write_header(source, destination)
+
+    def test_unix(self) -> None:
+        """
+        Of a client on a unix socket nothing is told.
+        """
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PATIENCE)
+            connection.connect(self.sock)
+            self.heard(connection, write_header(Address("unix", ""), Address("unix", "")))
+
+    def test_haproxy(self) -> None:
+        """
+        HAProxy, which looks at checksums, takes it, and tells what is in it.
+        """
+        front, middle = free_ports(2)
+        haproxy(self, middle, self.echo.port, "send-proxy", "accept-proxy")
+        self.proxy(
+            "stream { server { listen 127.0.0.1:@front@; proxy_pass 127.0.0.1:@middle@; proxy_protocol v2; } }",
+            "front",
+            front=front,
+            middle=middle,
+        )
+        with plain(front) as connection:
+            client = connection.getsockname()
+            self.heard(connection, f"PROXY TCP4 127.0.0.1 127.0.0.1 {client[1]} {front}\r\n".encode())
+
+    def test_tls_with_the_client(self) -> None:
+        """
+        What is known of TLS with the client is told as HAProxy tells it.
+        """
+        authority = pki.authority("Clients")
+        server = pki.leaf(pki.authority("Servers"), "a.example.com", kind="rsa").write(self.folder, "rsa")
+        shown = pki.leaf(authority, "client.example.com").write(self.folder, "client")
+        trusted = pki.write(self.folder, "clients.pem", authority.pem)
+        both = write_text(self.path("both.pem"), read_text(server.certificate) + read_text(server.key))
+        ours, theirs, inner = free_ports(3)
+        names = "alpn authority ssl_version ssl_cn ssl_cipher ssl_sig_alg ssl_key_alg ssl_verify"
+        self.proxy(
+            """stream {
+                server { listen 127.0.0.1:@inner@ proxy_protocol; return "@said@"; }
+                server {
+                    listen 127.0.0.1:@ours@ ssl; proxy_pass 127.0.0.1:@inner@; proxy_protocol v2; ssl_alpn http/1.1;
+                    ssl_certificate @certificate@; ssl_certificate_key @key@;
+                    ssl_verify_client on; ssl_client_certificate @trusted@;
+                }
+            }""",
+            "inner",
+            inner=inner,
+            ours=ours,
+            certificate=server.certificate,
+            key=server.key,
+            trusted=trusted,
+            said=" ".join(f"$proxy_protocol_tlv_{name}" for name in names.split()),
+        )
+        haproxy(
+            self,
+            theirs,
+            inner,
+            "send-proxy-v2 proxy-v2-options ssl,cert-cn,ssl-cipher,cert-sig,cert-key,authority,crc32c",
+            f"ssl crt {both} ca-file {trusted} verify required alpn http/1.1",
+        )
+        heard = []
+        for port in (ours, theirs):
+            settings = clients.context("TLSv1.3", identity=shown, alpn=["http/1.1"])
+            with clients.tls(port, "a.example.com", settings) as connection:
+                heard.append(read_all(connection))
+        self.assertEqual(*heard)
+        self.assertTrue(heard[0].startswith(b"http/1.1 a.example.com TLSv1.3 client.example.com "), heard[0])

@@ -22,6 +22,7 @@ from tests.support.sessions import (
     FarEnd,
     World,
     client_connection,
+    failure,
     server_of,
     server_settings,
 )
@@ -972,3 +973,53 @@ class TlsTests(ProxyingCase):
         self.assertEqual(upstream.heard, b"question")
         upstream.say(b"answer")
         self.assertEqual(client.shake().heard, b"answer")
+
+
+class HeaderTests(ProxyingCase):
+    """
+    The PROXY header before everything else.
+    """
+
+    def test_sent(self) -> None:
+        """
+        It is sent at once, and counts as sent to the upstream.
+        """
+        world = World(f"proxy_protocol on; {ONE}", level=ERROR)
+        client = world.client(b"hello")
+        header = b"PROXY TCP4 192.0.2.77 192.0.2.1 40000 443\r\n"
+        self.assertEqual(world.attempt().succeed().taken(), header + b"hello")
+        client.end()
+        self.assertEqual(world.value(BYTES), f"{len(header) + 5}/0")
+
+    def test_no_room(self) -> None:
+        """
+        A header that does not go at once is never sent in pieces.
+        """
+        world = World(f"proxy_protocol on; {ONE}", level=ERROR)
+        world.client()
+        self.patch(FakeLeg, "send", lambda leg, data: len(data) - 1)
+        leg = world.attempt().succeed()
+        self.assertEqual((world.statuses(), leg.closed), ([500], True))
+        self.assertEqual(
+            world.lines,
+            [
+                "[error] *1 could not send PROXY protocol header at once while sending PROXY protocol header to"
+                ' upstream, client: 192.0.2.77, server: 192.0.2.1:443, upstream: "192.0.2.2:2",'
+                " bytes from/to client:0/0, bytes from/to upstream:0/42"
+            ],
+        )
+
+    def test_broken(self) -> None:
+        """
+        A connection that has just broken ends the session.
+        """
+        world = World(f"proxy_protocol on; {ONE}", level=ERROR)
+        world.client()
+
+        def send(leg: FakeLeg, data: bytes) -> int:
+            raise failure(errno.EPIPE)
+
+        self.patch(FakeLeg, "send", send)
+        leg = world.attempt().succeed()
+        self.assertEqual((world.statuses(), leg.closed), ([200], True))
+        self.assertIn("send() failed (32: Broken pipe) while sending PROXY protocol header to upstream", world.lines[0])
