@@ -6,6 +6,7 @@ Strategy: what a client hears is what a server with C{return} knows of it, or wh
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from typing import Final
@@ -430,3 +431,98 @@ class SendingVersion2(Sending):
                 heard.append(read_all(connection))
         self.assertEqual(*heard)
         self.assertTrue(heard[0].startswith(b"http/1.1 a.example.com TLSv1.3 client.example.com "), heard[0])
+
+
+class Pieces(ProxyTestCase):
+    """
+    Headers that the network has cut, on sockets of the kernel; nginx wants them whole.
+    """
+
+    def setUp(self) -> None:
+        """
+        Start the proxy, with a listener for each thing that may follow a header.
+        """
+        super().setUp()
+        self.echo = backends.backend(self)
+        self.known, self.passed, self.sealed = free_ports(3)
+        self.sock = self.socket_path("edge.sock")
+        server = pki.leaf(pki.authority("Servers"), "a.example.com").write(self.folder, "server")
+        self.proxy(
+            """stream {
+                preread_buffer_size 64k;
+                server { listen 127.0.0.1:@known@ proxy_protocol; return $proxy_protocol_addr; }
+                server {
+                    listen 127.0.0.1:@passed@ proxy_protocol; listen unix:@sock@ proxy_protocol; ssl_preread on;
+                    proxy_pass 127.0.0.1:@echo@;
+                }
+                server {
+                    listen 127.0.0.1:@sealed@ ssl proxy_protocol; proxy_pass 127.0.0.1:@echo@;
+                    ssl_certificate @certificate@; ssl_certificate_key @key@;
+                }
+            }""",
+            known=self.known,
+            passed=self.passed,
+            sealed=self.sealed,
+            sock=self.sock,
+            echo=self.echo.port,
+            certificate=server.certificate,
+            key=server.key,
+        )
+        self.headers = (
+            b"PROXY TCP4 1.2.3.4 5.6.7.8 1111 2222\r\n",
+            binary(INET),
+            binary(INET + b"\xe0\x0f\xe1" + bytes(4065)),  # as long as may be
+        )
+
+    def dribble(self, connection: socket.socket, data: bytes, size: int) -> None:
+        """
+        Send in pieces, each on its own.
+        """
+        if connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(0, len(data), size):
+            connection.sendall(data[at : at + size])
+
+    def test_known(self) -> None:
+        """
+        Wherever it was cut, it is understood.
+        """
+        for header in self.headers:
+            for size in (1, 7, 50, 4095):
+                with plain(self.known) as connection:
+                    self.dribble(connection, header, size)
+                    self.assertEqual(read_all(connection), b"1.2.3.4")
+        self.assertEqual(len(self.headers[-1]), 4096)
+        with plain(self.known) as connection:
+            connection.sendall(binary(INET + b"\xe0\x0f\xe2" + bytes(4066)))
+            with contextlib.suppress(ConnectionResetError):
+                self.assertEqual(read_all(connection), b"")
+
+    def test_what_follows(self) -> None:
+        """
+        All that follows arrives, on TCP and unix sockets, looked at or not.
+        """
+        for first in (hello("a.example.com"), b"SSH-2.0-x\r\n"):
+            body = first + bytes(range(256)) * 500
+            for header in self.headers:
+                for size in (1, 4000, 1 << 20):
+                    for address in (("127.0.0.1", self.passed), self.sock):
+                        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+                        with socket.socket(family) as connection:
+                            connection.settimeout(PATIENCE)
+                            connection.connect(address)
+                            self.dribble(connection, header + first, size)
+                            connection.sendall(body[len(first) :])
+                            self.assertEqual(read_exactly(connection, len(body)), body)
+
+    def test_tls(self) -> None:
+        """
+        TLS begins behind the header.
+        """
+        for header in self.headers:
+            for size in (1, 4000):
+                with plain(self.sealed) as connection:
+                    self.dribble(connection, header, size)
+                    with clients.context().wrap_socket(connection, server_hostname="a.example.com") as tls:
+                        tls.sendall(b"hello")
+                        self.assertEqual(read_exactly(tls, 5), b"hello")
