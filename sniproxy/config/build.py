@@ -222,6 +222,9 @@ class Build:
             directive = self._which(node, scope)
             if directive is not None:
                 self._take(directive, node, scope)
+        for directive, value in scope.values.items():
+            if directive.repeat is Repeat.LISTED:
+                scope.values[directive] = tuple(value)
 
     def _which(self, node: Node, scope: Scope) -> Directive[Any] | None:
         candidates = self.declared.get(node.name, ())
@@ -276,8 +279,10 @@ class Build:
         if not sound:
             return
         if directive.repeat is Repeat.LISTED:
-            value = (*scope.values.get(directive, ()), value)
-        scope.values[directive] = value
+            # a list while the block is read: there may be a hundred thousand of them
+            scope.values.setdefault(directive, []).append(value)
+        else:
+            scope.values[directive] = value
 
     def _flat(self, node: Node) -> bool:
         """
