@@ -53,6 +53,7 @@ news: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .coverage*
+	find . -name '*.cpython-*.so' -not -path './.venv*' -delete
 
 # -- the virtual environment: each stamp is one set of packages ------------------------------------------------------
 

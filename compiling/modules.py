@@ -1,0 +1,51 @@
+"""
+Which modules are compiled, and which are not, though sessions run through them?
+
+Strategy: what runs for each event, each session or each log line is compiled; what runs once for a configuration is not
+worth its place in a shared library. All are compiled as one group, in which calls and attributes of each other's
+classes need no look-up; so a module between two others of the list is worth more inside than out.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+COMPILED: Final = (
+    "sniproxy.addresses",
+    "sniproxy.config.template",
+    "sniproxy.logs.log_format",
+    "sniproxy.net.accept",
+    "sniproxy.net.connect",
+    "sniproxy.net.legs",
+    "sniproxy.net.look",
+    "sniproxy.net.network",
+    "sniproxy.net.pipes",
+    "sniproxy.net.poller",
+    "sniproxy.net.relay",
+    "sniproxy.net.splice",
+    "sniproxy.net.timers",
+    "sniproxy.stream.core_variables",
+    "sniproxy.stream.log",
+    "sniproxy.stream.map",
+    "sniproxy.stream.phases",
+    "sniproxy.stream.preread",
+    "sniproxy.stream.proxying",
+    "sniproxy.stream.runtime",
+    "sniproxy.stream.session",
+    "sniproxy.stream.ssl_preread",
+    "sniproxy.stream.upstream",
+    "sniproxy.wire.client_hello",
+    "sniproxy.wire.cursor",
+    "sniproxy.wire.hello_message",
+)
+"""By name. A module that is added must keep to what ARCHITECTURE.md says under "Compiled"."""
+
+INTERPRETED: Final = {
+    "sniproxy.balancing": "others write methods of balancing too, and no interpreted class may extend a compiled one",
+    "sniproxy.net.portable": "runs on Twisted's transports, where its time is spent",
+    "sniproxy.net.portable_network": "see sniproxy.net.portable",
+    "sniproxy.net.transport": "for Twisted's own protocols; no session of the proxy takes that way",
+    "sniproxy.stream.listening": "its types and those of stream.server go in a circle: compiled, it crashes at import",
+    "sniproxy.stream.server": "see sniproxy.stream.listening",
+}
+"""What one would look for above, by module or room, and why it is not there."""
