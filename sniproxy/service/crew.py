@@ -28,6 +28,9 @@ LEAST: Final = 0.5
 
 MOST: Final = 30.0
 
+PATIENCE: Final = 30.0
+"""Seconds that workers may take to begin before they count as such that cannot."""
+
 Spawn = Callable[[ProcessProtocol, int], Any]
 """Starts a worker: what hears of it, and its place. Raises OSError."""
 
@@ -98,6 +101,7 @@ class Crew:
     Owns its workers until C{gone} is called.
 
     @ivar leaving: whether no place is filled again.
+    @ivar begun: whether it is known how its workers begin: all accept, or one has died or takes too long.
     """
 
     def __init__(
@@ -106,32 +110,49 @@ class Crew:
         number: int,
         spawn: Spawn,
         write: Callable[[int, str], None],
-        ready: Callable[[Crew], None],
+        known: Callable[[Crew], None],
         gone: Callable[[Crew], None],
     ) -> None:
         """
         @param write: a line of the error log, with its level.
-        @param ready: called once, when every place has had a worker that accepts.
+        @param known: called once when C{begun}, and once more if not all accept by then but later do.
         @param gone: called once, when the last worker has ended after L{quit} or L{stop}.
         """
         self._clock = clock
         self._number = number
         self._spawn = spawn
         self._write = write
-        self._ready = ready
+        self._known = known
         self._gone = gone
         self._workers: dict[int, Worker] = {}
         self._missing = set(range(number))
         self._failures = [0] * number
         self._calls: dict[int, IDelayedCall] = {}
         self.leaving = False
+        self.begun = False
+        self._late: IDelayedCall | None = None
 
     def start(self) -> None:
         """
         Fill all places.
         """
+        self._late = self._clock.callLater(PATIENCE, self._takes_too_long)
         for place in range(self._number):
             self._fill(place)
+
+    def _takes_too_long(self) -> None:
+        self._late = None
+        self._has_begun()
+
+    def _has_begun(self) -> None:
+        self._in_time()
+        self.begun = True
+        self._known(self)
+
+    def _in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
     def _fill(self, place: int) -> None:
         self._calls.pop(place, None)
@@ -141,6 +162,7 @@ class Crew:
         except OSError as error:
             self._write(ALERT, f"fork() failed while spawning a worker process ({error.errno}: {error.strerror})")
             self._fill_later(place)
+            self._has_failed()
             return
         self._workers[place] = worker
         self._write(NOTICE, f"start worker process {worker.pid}")
@@ -150,11 +172,18 @@ class Crew:
         pause = min(MOST, LEAST * 2 ** min(self._failures[place] - 2, 16))
         self._calls[place] = self._clock.callLater(pause, self._fill, place)
 
+    @property
+    def accepts(self) -> bool:
+        """
+        Whether every place has had a worker that accepts.
+        """
+        return not self._missing
+
     def _is_ready(self, worker: Worker) -> None:
         if worker.place in self._missing:
             self._missing.discard(worker.place)
-            if not self._missing:
-                self._ready(self)
+            if not self._missing and not self.leaving:
+                self._has_begun()
 
     def _has_ended(self, worker: Worker, how: Any) -> None:
         place = worker.place
@@ -170,6 +199,11 @@ class Crew:
         else:
             self._failures[place] = 1
             self._fill(place)
+        self._has_failed()
+
+    def _has_failed(self) -> None:
+        if not self.begun:
+            self._has_begun()
 
     def tell(self, word: str) -> None:
         """
@@ -182,7 +216,8 @@ class Crew:
         """
         All accept no more and end with their last sessions.
         """
-        self._leave(QUIT)
+        if not self.leaving:
+            self._leave(QUIT)
 
     def stop(self) -> None:
         """
@@ -202,6 +237,7 @@ class Crew:
         for call in self._calls.values():
             call.cancel()
         self._calls.clear()
+        self._in_time()
         self.tell(word)
         if first:
             self._perhaps_gone()

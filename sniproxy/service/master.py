@@ -90,6 +90,7 @@ class MasterService(Service):
         self._stopping: Deferred[None] | None = None
         self._killing: IDelayedCall | None = None
         self._begun = False
+        self._again = False
         self._read = read = self._read_file() if read is None else read
         check_pid(read.build)
         self._queues: Queues = open_queues(read.build, {}, read.build.root[WORKERS])
@@ -204,20 +205,24 @@ class MasterService(Service):
             self._crews.remove(crew)
             self._crew_gone()
 
-        crew = Crew(self._reactor, workers, spawn, self._write, self._crew_ready, gone)
+        crew = Crew(self._reactor, workers, spawn, self._write, self._crew_known, gone)
         self._crews.append(crew)
         self._write(NOTICE, "start worker processes")
         crew.start()
 
-    def _crew_ready(self, crew: Crew) -> None:
+    def _crew_known(self, crew: Crew) -> None:
         """
-        All workers of a crew accept: those before it are not needed any more.
+        Either all workers of a crew accept, and those before it are not needed any more; or some cannot, and they are.
         """
-        for older in self._crews[: self._crews.index(crew)]:
-            older.quit()
-        if crew is self._crews[-1]:
-            close_queues(self._left, self._queues)
-            self._left = {}
+        if crew.accepts:
+            for older in self._crews[: self._crews.index(crew)]:
+                older.quit()
+            if crew is self._crews[-1]:
+                close_queues(self._left, self._queues)
+                self._left = {}
+        if self._again and not self._quitting and self._stopping is None:
+            self._again = False
+            self._reload()
 
     def _crew_gone(self) -> None:
         # Configurations are full of circles; the collector looks seldom, and would keep hundreds, keys and all.
@@ -232,11 +237,18 @@ class MasterService(Service):
 
     def reload(self) -> None:
         """
-        HUP: put the configuration file as it is now in the place of the old one, or change nothing.
+        HUP: put the configuration file as it is now in the place of the old one, or change nothing. While new workers
+        are on their way that waits for them.
         """
         if not self._crews or self._quitting or self._stopping is not None:
             return
         self._write(NOTICE, "signal 1 (SIGHUP) received, reconfiguring")
+        if self._crews[-1].begun:
+            self._reload()
+        else:
+            self._again = True  # once, however often it is asked for: processes shall not pile up
+
+    def _reload(self) -> None:
         kept = {key: self._queues.get(key, ()) + self._left.get(key, ()) for key in (*self._queues, *self._left)}
         try:
             read, queues = self._prepare(kept)

@@ -79,7 +79,6 @@ class WorkerService(Service):
                 signal.SIGQUIT: lambda: self._asked("signal 3 (SIGQUIT) received, shutting down", self.quit),
                 signal.SIGUSR1: lambda: self._asked("signal 10 (SIGUSR1) received, reopening logs", self.reopen),
                 signal.SIGTERM: lambda: self._asked("signal 15 (SIGTERM) received, exiting", self.stop),
-                signal.SIGINT: lambda: self._asked("signal 2 (SIGINT) received, exiting", self.stop),
             },
         )
         settle_collector()
@@ -191,7 +190,8 @@ def main() -> None:
     """
     What the process runs: the number of the worker is its last argument.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal says it to all of us, and the master knows what to do
+    # A terminal says it to all of us. Who obeyed before the master did would be replaced; he tells what to do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker = int(sys.argv[-1])
     for descriptor in (HEAR, SAY, PLAN):
         os.set_inheritable(descriptor, False)

@@ -19,8 +19,8 @@ from tests.interop.test_process import ProcessTestCase
 from tests.support import backends
 from tests.support.clients import plain, read_all, read_exactly
 from tests.support.ports import free_port
-from tests.support.programs import children, eventually, missing, read_text, write_text
-from tests.support.proxies import NGINX, Proxy
+from tests.support.programs import children, eventually, missing, read_text, run, twistd, write_text
+from tests.support.proxies import NGINX, Proxy, command, environment, prelude
 
 NOBODY: Final = 65534
 
@@ -125,17 +125,31 @@ class Workers(ProcessTestCase):
         return found
 
 
+def descriptor_links(pid: int) -> list[str]:
+    """
+    What the descriptors of a process are.
+    """
+    found = []
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+        except OSError:
+            pass  # it was the one that listed them
+    return found
+
+
+def epolls(*pids: int) -> list[int]:
+    """
+    How many epolls each process has.
+    """
+    return [descriptor_links(pid).count("anon_inode:[eventpoll]") for pid in pids]
+
+
 def sockets(pid: int) -> int:
     """
     How many a process holds.
     """
-    count = 0
-    for number in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            count += os.readlink(f"/proc/{pid}/fd/{number}").startswith("socket:")
-        except OSError:
-            pass  # it was the one that listed them
-    return count
+    return sum(link.startswith("socket:") for link in descriptor_links(pid))
 
 
 class WorkersReload(test_process.Reload, Workers):
@@ -367,6 +381,14 @@ class Several(Workers):
         self.assertEqual(os.getpriority(os.PRIO_PROCESS, edge.program.pid), 0)
 
 
+def end(pid: int) -> None:
+    """
+    End a process that should have ended.
+    """
+    if alive(pid):
+        os.kill(pid, signal.SIGKILL)
+
+
 def listening(port: int) -> int:
     """
     How many sockets listen on a port of IPv4.
@@ -550,6 +572,86 @@ class Ours(Workers):
         edge = self.proxy(self.simple())
         self.assertEqual(self.who(), b"1")
         self.assertEqual(len(children(edge.program.pid)), 1)
+
+    def test_terminal(self) -> None:
+        """
+        What a terminal says to master and workers at once, they obey once: nobody is started anew, the status is 0.
+        """
+        edge = self.pair()
+        workers = children(edge.program.pid)
+        os.killpg(edge.program.pid, signal.SIGINT)
+        self.assertEqual(edge.program.wait(), 0)
+        self.assertFalse(any(map(alive, workers)))
+        self.assertEqual(sum("start worker process " in line for line in read_lines_of(edge)), 2)
+
+    def test_many_reloads(self) -> None:
+        """
+        However often a reload is asked for, processes do not pile up, and the last configuration is the one that stays.
+        """
+        edge = self.pair()
+        edge.rewrite(self.workers + self.simple(self.second))
+        most = 0
+        for _ in range(20):
+            edge.program.signal(signal.SIGHUP)
+            self.assertIn(self.who(), (b"1", b"2"))
+            most = max(most, len(children(edge.program.pid)))
+        self.says(b"2")
+        eventually(lambda: len(children(edge.program.pid)) == 2, "the old workers end")
+        self.assertLessEqual(most, 6)
+
+    def test_daemon(self) -> None:
+        """
+        As a daemon it leaves the terminal, and works and ends as in the foreground.
+        """
+        path = write_text(
+            self.path("edge.conf"), self.workers + prelude(self.kind, self.folder, "edge") + self.simple()
+        )
+        arguments = [*twistd(), f"--pidfile={self.path('twistd.pid')}", f"--logfile={self.path('twistd.log')}"]
+        answer = run(*arguments, "sniproxy", "--config", path, env=environment(self.kind), folder=self.folder)
+        self.assertEqual(answer.returncode, 0, answer.stderr)
+        master = int(eventually(lambda: read_text(self.path("edge.pid")), "the pid file"))
+        self.addCleanup(end, master)
+        self.says(b"1")
+        workers = children(master)
+        os.kill(workers[0], signal.SIGKILL)
+        eventually(lambda: len(children(master)) == 2 and workers[0] not in children(master), "another worker")
+        os.kill(master, signal.SIGHUP)
+        self.says(b"1")
+        os.kill(master, signal.SIGQUIT)
+        eventually(lambda: not alive(master) and not any(map(alive, workers)), "all end")
+        self.assertFalse(os.path.exists(self.path("edge.pid")))
+
+    def test_closed_streams(self) -> None:
+        """
+        With all standard streams closed workers start and answer, and no log line runs into a connection.
+        """
+        path = write_text(
+            self.path("edge.conf"), self.workers + prelude(self.kind, self.folder, "edge") + self.simple()
+        )
+        closing = ("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh")
+        program = self.start("edge", *closing, *command(self.kind, path), env=environment(self.kind))
+        program.ready(lambda: read_text(self.path("edge.pid")).strip(), "the pid file")
+        for _ in range(5):
+            with plain(self.port) as connection:
+                connection.sendall(b"abc")
+                self.assertEqual(read_exactly(connection, 4), b"1abc")
+
+    def test_reactors(self) -> None:
+        """
+        Workers have a reactor of the kind that their master has.
+        """
+        for name in ("select", "asyncio"):
+            text = self.workers + prelude(self.kind, self.folder, name) + self.simple()
+            path = write_text(self.path(f"{name}.conf"), text)
+            arguments = [*twistd(), "-n", "--pidfile=", f"--reactor={name}", "sniproxy", "--config", path]
+            program = self.start(name, *arguments, env=environment(self.kind))
+            program.ready(lambda: self.who() == b"1", "an answer")
+            # ours, of the network, beside what the reactor has: select has none, asyncio has one
+            wanted = {"select": [0, 1, 1], "asyncio": [1, 2, 2]}[name]
+            pids = (program.pid, *children(program.pid))
+            eventually(lambda pids=pids, wanted=wanted: epolls(*pids) == wanted, f"{name} everywhere")  # type: ignore[misc]
+            program.signal(signal.SIGQUIT)
+            self.assertEqual(program.wait(), 0)
 
     def test_log_of_twisted(self) -> None:
         """

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.levels import ALERT, NOTICE
 from sniproxy.service.channel import LOG, READY, line
-from sniproxy.service.crew import LEAST, MOST, SETTLED, Crew
+from sniproxy.service.crew import LEAST, MOST, PATIENCE, SETTLED, Crew
 from sniproxy.service.plan import HEAR, SAY
 from tests.support.processes import FakeProcess, Reactor, twisted_log
 
@@ -29,7 +29,7 @@ class CrewCase(SynchronousTestCase):
             2,
             self.spawn,
             lambda level, message: self.lines.append((level, message)),
-            lambda crew: self.events.append("ready"),
+            lambda crew: self.events.append("accepts" if crew.accepts else "fails"),
             lambda crew: self.events.append("gone"),
         )
         self.places: list[int] = []
@@ -70,7 +70,7 @@ class BeginTests(CrewCase):
 
     def test_ready(self) -> None:
         """
-        A crew is ready, once, when a worker of each place accepts; not when one of them says so twice.
+        A crew accepts, once, when a worker of each place does; not when one of them says so twice.
         """
         first, second = self.begun()
         self.says(first, READY)
@@ -78,7 +78,37 @@ class BeginTests(CrewCase):
         self.assertEqual(self.events, [])
         self.says(second, READY)
         self.says(second, READY)
-        self.assertEqual(self.events, ["ready"])
+        self.assertEqual((self.events, self.crew.begun), (["accepts"], True))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_fails(self) -> None:
+        """
+        One that dies before all accept, or that takes too long, is told, once; so is it when all accept at last.
+        """
+        for slow in (False, True):
+            self.setUp()
+            first, second = self.begun()
+            self.says(first, READY)
+            if slow:
+                self.reactor.advance(PATIENCE)
+            else:
+                second.end(1)
+                self.reactor.processes[-1].end(1)
+                self.reactor.advance(LEAST)
+            self.assertEqual((self.events, self.crew.accepts), (["fails"], False))
+            self.says(self.reactor.processes[-1], READY)
+            self.assertEqual((self.events, self.crew.accepts), (["fails", "accepts"], True))
+
+    def test_too_late(self) -> None:
+        """
+        When it is to end already it does not matter any more.
+        """
+        first, second = self.begun()
+        self.crew.quit()
+        self.says(first, READY)
+        self.says(second, READY)
+        self.reactor.advance(PATIENCE)
+        self.assertEqual(self.events, [])
 
     def test_log(self) -> None:
         """
@@ -123,7 +153,7 @@ class DeathTests(CrewCase):
         for _ in range(10):
             before = len(self.reactor.processes)
             self.reactor.processes[-1].end(1)
-            (call,) = self.reactor.getDelayedCalls()
+            (call,) = [each for each in self.reactor.getDelayedCalls() if "_fill" in str(each)]
             pauses.append(call.getTime() - self.reactor.seconds())
             self.assertEqual(len(self.reactor.processes), before)
             self.reactor.advance(pauses[-1])
@@ -150,6 +180,7 @@ class DeathTests(CrewCase):
         """
         self.reactor.refuse = BlockingIOError(11, "Resource temporarily unavailable")
         self.begun()
+        self.assertEqual(self.events, ["fails"])
         words = "fork() failed while spawning a worker process (11: Resource temporarily unavailable)"
         self.assertEqual(self.lines, [(ALERT, words)] * 2)
         self.reactor.refuse = None
@@ -199,4 +230,4 @@ class EndTests(CrewCase):
         self.begun()
         self.crew.quit()
         self.crew.quit()
-        self.assertEqual((self.events, self.reactor.getDelayedCalls()), (["gone"], []))
+        self.assertEqual((self.events, self.reactor.getDelayedCalls()), (["fails", "gone"], []))

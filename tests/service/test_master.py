@@ -59,6 +59,7 @@ class MasterCase(ServiceCase):
         service = self.master(*sockets, more=more)
         service.startService()
         self.reactor.begin()
+        self.ready(*self.living())
         return service
 
     def living(self) -> list[FakeProcess]:
@@ -200,7 +201,6 @@ class ReloadTests(MasterCase):
         """
         service = self.working("a", "b")
         old = self.living()
-        self.ready(*old)
         kept, gone = self.opened(service)["a"], self.opened(service)["b"]
         self.configure("a", "c", more="worker_processes 2;")
         self.signalled(signal.SIGHUP)
@@ -244,19 +244,47 @@ class ReloadTests(MasterCase):
             process.end()
         self.assertRaises(OSError, os.fstat, papers)
 
-    def test_twice(self) -> None:
+    def test_again(self) -> None:
         """
-        A second reload before the first is through: all before the newest end when that is ready, and a socket that
-        was to be closed may be wanted again.
+        While new workers are on their way another reload waits for them, and several are one.
+        """
+        self.working("a")
+        self.signalled(signal.SIGHUP)
+        for _ in range(3):
+            self.signalled(signal.SIGHUP)
+        self.assertEqual(len(self.living()), 4)
+        self.ready(*self.living()[2:])
+        self.assertEqual((len(self.living()), self.told(*self.living())), (6, [["quit"]] * 2 + [[]] * 4))
+        self.ready(*self.living()[4:])
+        self.assertEqual((len(self.living()), self.told(*self.living())), (6, [["quit"]] * 4 + [[]] * 2))
+        self.assertEqual(self.lines().count("reconfiguring"), 2)
+
+    def test_again_and_the_end(self) -> None:
+        """
+        A reload that waits is forgotten when all is to end.
+        """
+        self.working("a")
+        self.signalled(signal.SIGHUP)
+        self.signalled(signal.SIGHUP)
+        self.signalled(signal.SIGQUIT)
+        self.ready(*self.living())
+        self.assertEqual(len(self.living()), 4)
+
+    def test_cannot_begin(self) -> None:
+        """
+        Where new workers cannot begin the old ones go on, until a reload brings some that can; a socket that was to be
+        closed may be wanted again by then.
         """
         service = self.working("a", "b")
         gone = self.opened(service)["b"][0]
         self.configure("a", more="worker_processes 2;")
         self.signalled(signal.SIGHUP)
+        self.living()[-1].end(1)
         self.configure("b", more="worker_processes 1; master_process on;")
         self.signalled(signal.SIGHUP)
         first, second, third, fourth, newest = self.living()
         self.assertIs(self.opened(service)["b"][0], gone)
+        self.assertEqual(self.told(first, second, third, fourth, newest), [[]] * 5)
         self.ready(third, fourth)
         self.assertEqual(self.told(first, second, third, fourth, newest), [["quit"], ["quit"], [], [], []])
         self.assertEqual(self.names(), ["a", "b"])
@@ -393,7 +421,6 @@ class ReopenTests(MasterCase):
         The master opens its logs anew, and tells all workers, older ones too.
         """
         self.working("a")
-        self.ready(*self.living())
         self.signalled(signal.SIGHUP)
         os.rename(self.path("edge.log"), self.path("edge.log.1"))
         self.signalled(signal.SIGUSR1)
