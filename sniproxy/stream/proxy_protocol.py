@@ -30,7 +30,7 @@ from sniproxy.wire.proxy_protocol import Endpoint, ProxyHeader, SslTlv, find_tlv
 
 TIMEOUT: Final = Directive("proxy_protocol_timeout", ("stream", "stream.server"), (1, 1), values.time, 30.0)
 
-_HEADER: Final = "proxy_protocol"
+HEADER: Final = "proxy_protocol"
 """The key in C{session.notes} of a header that names a client."""
 
 _TLV: Final = "proxy_protocol_tlv_"
@@ -56,7 +56,7 @@ def header_of(session: Session) -> ProxyHeader | None:
     """
     What a proxy before us has said of the client; None where there is none, or it told nothing.
     """
-    return session.notes.get(_HEADER)
+    return session.notes.get(HEADER)
 
 
 class Reading:
@@ -90,7 +90,7 @@ class Reading:
             return BAD_REQUEST
         session.client.receive(verdict.size)  # the bytes are there: they were looked at
         if verdict.source is not None:
-            session.notes[_HEADER] = verdict
+            session.notes[HEADER] = verdict
         session.action = "initializing session"
         return None
 

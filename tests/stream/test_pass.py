@@ -71,6 +71,21 @@ class PassTests(SynchronousTestCase):
         self.assertEqual(world.ended[0].listening.address.port, 2)
         self.assertEqual(world.runtime.sessions, set())
 
+    def test_proxy_header(self) -> None:
+        """
+        What a proxy before us has said of the client, and that it is believed, goes with the connection; where another
+        header is wanted, that one counts.
+        """
+        text = 'return "$remote_addr $proxy_protocol_addr";'
+        world = World(
+            server("192.0.2.1:1 proxy_protocol", "set_real_ip_from 192.0.2.77; pass 192.0.2.1:$proxy_protocol_port;")
+            + server("192.0.2.1:2", text)
+            + server("192.0.2.1:3 proxy_protocol", text)
+        )
+        line = b"PROXY TCP4 198.51.100.%d 5.6.7.8 %d 1\r\n"
+        self.assertEqual(world.client(line % (7, 2)).taken(), b"198.51.100.7 198.51.100.7")
+        self.assertEqual(world.client(line % (7, 3) + line % (8, 9)).taken(), b"198.51.100.7 198.51.100.8")
+
     def test_where_it_connected_to(self) -> None:
         """
         A wildcard that has the port takes it, and the address it was passed to counts as its own.
