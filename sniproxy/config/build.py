@@ -46,7 +46,8 @@ class Build:
     @ivar nodes: the directives of the main block, those of the command line first.
     @ivar modules: all modules, in order.
     @ivar shared: what modules keep for this one configuration, by any key of theirs.
-    @ivar read: from a path to bytes; raises OSError.
+    @ivar read: from a path to bytes; raises OSError. For all that belongs to the configuration.
+    @ivar live: the same while the program runs, for what is named by variables.
     @ivar lookup: from a host name to its numeric addresses, at least one; raises OSError.
     @ivar time: wall clock, seconds since the epoch.
     @ivar errors: what is wrong so far.
@@ -68,6 +69,7 @@ class Build:
         self.file = file
         self.prefix = posixpath.dirname(file) if prefix is None else prefix
         self.read = read
+        self.live = read
         self.lookup = lookup
         self.root = Scope("main", None, None)
         self.nodes: tuple[Node, ...] = ()

@@ -79,7 +79,7 @@ def load(file: str, prefix: str | None = None, globals_text: str = "", asked: Wo
         source = asked.read(path)
     except OSError as error:
         raise ConfigErrors((ConfigError(f'open() "{path}" failed ({error.errno}: {error.strerror})'),)) from None
-    return configure(
+    build = configure(
         source,
         modules(),
         file=path,
@@ -91,3 +91,5 @@ def load(file: str, prefix: str | None = None, globals_text: str = "", asked: Wo
         time=time.time,
         assemble=(assemble,),
     )
+    build.live = read  # what names of clients lead to was not there to be written down
+    return build

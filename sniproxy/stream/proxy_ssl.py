@@ -4,8 +4,9 @@ The C{proxy_ssl…} directives of ngx_stream_proxy_module: TLS with upstreams, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from sniproxy.config import values
 from sniproxy.config.build import Build
@@ -13,27 +14,37 @@ from sniproxy.config.directives import MANY, Directive, Repeat, Scope
 from sniproxy.config.grammar import Node
 from sniproxy.config.template import Template
 from sniproxy.errors import ConfigError
-from sniproxy.stream.ssl import conf_command, passwords, plain_path, protocols, single, tell
+from sniproxy.stream import certificates
+from sniproxy.stream.ssl_settings import conf_command, passwords, protocols, single, tell
 from sniproxy.tls.commands import perform
 from sniproxy.tls.contexts import ClientContext, client_context
+from sniproxy.tls.files import wire
+from sniproxy.tls.named import Contents, NamedContexts, Once, Pairs
+from sniproxy.tls.pem import Read
 from sniproxy.tls.policies import DEFAULT_PROTOCOLS, ClientPolicy
 from sniproxy.tls.sessions import SessionCache
+
+if TYPE_CHECKING:
+    from sniproxy.stream.session import Session
 
 _PLACES: Final = ("stream", "stream.server")
 
 
-def _alpn(node: Node, build: Build, scope: Scope) -> tuple[str, ...]:
+LONGEST: Final = 255
+"""Bytes of a protocol's name (RFC 7301 section 3.1)."""
+
+
+def _alpn(node: Node, build: Build, scope: Scope) -> tuple[Template, ...]:
     for word in node.args:
-        if "$" in word:
-            raise ConfigError(f'"{node.name}" takes no variables in sniproxy yet')
-        if not 0 < len(word) <= 255:
+        if "$" not in word and not 0 < len(word) <= LONGEST:
             raise ConfigError(f'invalid ALPN protocol "{word}"')
-    return node.args
+    return tuple(build.template(word, node) for word in node.args)
 
 
 PROXY_SSL: Final = single("proxy_ssl", values.flag, False)
-CERTIFICATE: Final = single("proxy_ssl_certificate", plain_path, "")
-CERTIFICATE_KEY: Final = single("proxy_ssl_certificate_key", plain_path, "")
+CERTIFICATE: Final[Directive[certificates.Name]] = single("proxy_ssl_certificate", certificates.certificate, "")
+CERTIFICATE_KEY: Final[Directive[certificates.Name]] = single("proxy_ssl_certificate_key", certificates.key, "")
+CERTIFICATE_CACHE: Final = single("proxy_ssl_certificate_cache", certificates.cache, None, 3)
 PASSWORD_FILE: Final = single("proxy_ssl_password_file", passwords, ())
 PROTOCOLS: Final = single("proxy_ssl_protocols", protocols, DEFAULT_PROTOCOLS, MANY)
 CIPHERS: Final = single("proxy_ssl_ciphers", values.text, "DEFAULT")
@@ -50,8 +61,8 @@ CONF_COMMAND: Final[Directive[tuple[tuple[str, str], ...]]] = Directive(
 )
 
 DIRECTIVES: Final[tuple[Directive[Any], ...]] = (
-    PROXY_SSL, CERTIFICATE, CERTIFICATE_KEY, PASSWORD_FILE, PROTOCOLS, CIPHERS, TRUSTED_CERTIFICATE, CRL, VERIFY,
-    VERIFY_DEPTH, NAME, SERVER_NAME, ALPN, SESSION_REUSE, CONF_COMMAND,
+    PROXY_SSL, CERTIFICATE, CERTIFICATE_KEY, CERTIFICATE_CACHE, PASSWORD_FILE, PROTOCOLS, CIPHERS, TRUSTED_CERTIFICATE,
+    CRL, VERIFY, VERIFY_DEPTH, NAME, SERVER_NAME, ALPN, SESSION_REUSE, CONF_COMMAND,
 )  # fmt: skip
 
 
@@ -64,12 +75,17 @@ class UpstreamTls:
     @ivar sessions: those that may be resumed.
     @ivar name: what an upstream's certificate must carry; None for the name in C{proxy_pass}.
     @ivar send_name: whether the name is sent (SNI).
+    @ivar alpn: what finds the protocols to offer to a session's upstream, where they are not those of the context.
+    @ivar find: what finds the one of these with a session's certificate, where that is named by variables; raises
+        L{ConfigError}.
     """
 
     context: ClientContext
     sessions: SessionCache
     name: Template | None
     send_name: bool
+    alpn: Callable[[Session], tuple[str, ...]] | None = None
+    find: Callable[[Session], UpstreamTls] | None = None
 
 
 def upstream_tls(scope: Scope, build: Build) -> UpstreamTls | None:
@@ -79,18 +95,21 @@ def upstream_tls(scope: Scope, build: Build) -> UpstreamTls | None:
     """
     if not scope[PROXY_SSL]:
         return None
-    certificates: tuple[tuple[str, str], ...] = ()
+    pairs: tuple[tuple[certificates.Name, certificates.Name], ...] = ()
     if scope[CERTIFICATE]:
         if not scope[CERTIFICATE_KEY]:
             node = scope.where(CERTIFICATE)
             raise ConfigError(
                 f'no "proxy_ssl_certificate_key" is defined for certificate "{node.args[0] if node else ""}"'
             )
-        certificates = ((scope[CERTIFICATE], scope[CERTIFICATE_KEY]),)
+        pairs = ((scope[CERTIFICATE], scope[CERTIFICATE_KEY]),)
     if scope[VERIFY] and not scope[TRUSTED_CERTIFICATE]:
         raise ConfigError("no proxy_ssl_trusted_certificate for proxy_ssl_verify")
+    varies = certificates.by_variable(pairs)
+    offered = scope[ALPN]
+    fixed = all(each.constant is not None for each in offered)
     policy = ClientPolicy(
-        certificates=certificates,
+        certificates=() if varies else pairs,  # type: ignore[arg-type]
         passwords=scope[PASSWORD_FILE],
         protocols=scope[PROTOCOLS],
         ciphers=scope[CIPHERS],
@@ -98,12 +117,42 @@ def upstream_tls(scope: Scope, build: Build) -> UpstreamTls | None:
         depth=scope[VERIFY_DEPTH],
         trusted_certificate=scope[TRUSTED_CERTIFICATE],
         crl=scope[CRL],
-        alpn=scope[ALPN],
+        alpn=tuple(each.text for each in offered) if fixed else (),
         session_reuse=scope[SESSION_REUSE],
     )
+    once = Once(build.read)
     commands = scope[CONF_COMMAND]
     if commands:
-        policy, warnings = perform(policy, commands, CONF_COMMAND.name, build.read)
+        policy, warnings = perform(policy, commands, CONF_COMMAND.name, once.read)
         tell(build, warnings, scope.where(CONF_COMMAND))
-    context = client_context(policy, build.read, build.time)
-    return UpstreamTls(context, SessionCache(context), scope[NAME], scope[SERVER_NAME])
+
+    def make(found: Pairs, read: Read) -> UpstreamTls:
+        named = replace(policy, certificates=(*policy.certificates, *found))
+        context = client_context(named, read, build.time)
+        alpn = None if fixed else _offering(offered)
+        return UpstreamTls(context, SessionCache(context), scope[NAME], scope[SERVER_NAME], alpn)
+
+    first = make((), once.read)
+    if not varies:
+        return first
+    contexts: NamedContexts[UpstreamTls] = NamedContexts(
+        make, Contents(lambda path: build.live(path), scope[CERTIFICATE_CACHE]), once.read
+    )
+    fill_in = certificates.names(pairs, build, optional=True)
+
+    def find(session: Session) -> UpstreamTls:
+        found = fill_in(session)
+        return contexts.get(found, session.runtime.now()) if found else first
+
+    return replace(first, find=find)
+
+
+def _offering(offered: tuple[Template, ...]) -> Callable[[Session], tuple[str, ...]]:
+    """
+    What fills in C{proxy_ssl_alpn}; what is empty then, or too long, is not offered.
+    """
+
+    def offer(session: Session) -> tuple[str, ...]:
+        return tuple(text for each in offered if 0 < len(wire(text := each.render(session))) <= LONGEST)
+
+    return offer

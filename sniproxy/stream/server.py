@@ -32,6 +32,9 @@ class Server:
         certificate.
     @ivar lent: the same for the clients of servers on its addresses that have no certificate, where this one is the
         default.
+    @ivar tls_of: what finds the context of a session whose certificate is named by variables, C{tls} being what fails
+        where there is none; None where it is C{tls}.
+    @ivar lent_of: the same for C{lent}.
     @ivar tcp_nodelay: for both legs.
     """
 
@@ -45,6 +48,8 @@ class Server:
         self.content: Content = no_content
         self.tls: Any = None
         self.lent: Any = None
+        self.tls_of: Callable[[Session], Any] | None = None
+        self.lent_of: Callable[[Session], Any] | None = None
         self._content_place = -1
 
     def handle(self, phase: Phase, handler: Handler) -> None:

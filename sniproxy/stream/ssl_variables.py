@@ -79,9 +79,10 @@ def _of_hello(ask: Callable[[TLSConnection, ClientHello], str], resumed: bool) -
 
     def get(session: Session) -> str | None:
         hello, tls = session.hello, _tls(session)
-        if hello is None or tls is None:
+        if hello is None or (tls is None and not session.listening.ssl):
             return None
-        connection = tls.connection
+        # known before the handshake: it may choose the certificate
+        connection = session.listening.default.lent.connection(None) if tls is None else tls.connection
         if not resumed and facts.protocol(connection) != "TLSv1.3" and facts.session_reused(connection) == "r":
             return None
         return ask(connection, hello) or None

@@ -93,6 +93,8 @@ class ServerContext:
             settings.set_client_verification(context, policy, files, self.exact)
         if policy.reject:
             native.reject_hellos(context)
+        if policy.unnamed:
+            native.fail_for_certificates(context)
         if policy.signatures:
             native.show_handshakes(context, _note_signature)
         self.digest: Final = files.digest(policy)
@@ -170,7 +172,7 @@ class ClientContext:
         @param socket: as in L{ServerContext.connection}.
         @param server_name: sent as SNI where it is not empty; an IP address, which RFC 6066 section 3 forbids there,
             is not.
-        @param alpn: offered instead of the policy's protocols.
+        @param alpn: offered instead of the policy's protocols, unless there are none.
         @return: a connection that will begin with a ClientHello.
         """
         connection = TLSConnection(self._context, socket)
@@ -178,7 +180,7 @@ class ClientContext:
         name = server_name.removesuffix(".")
         if name and not settings.is_address(name):
             connection.set_tlsext_host_name(wire(name))
-        if alpn is not None:
+        if alpn:
             connection.set_alpn_protos([wire(each) for each in alpn])
         return connection
 

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from sniproxy.errors import ConfigError
 from sniproxy.tls import pem
+from sniproxy.tls.files import DATA
 
 PrivateKey = (
     dsa.DSAPrivateKey
@@ -85,12 +86,14 @@ def read_passwords(path: str, read: pem.Read) -> tuple[bytes, ...]:
 
 
 def _mismatch(key_path: str, text: str) -> str:
-    return f'SSL_CTX_use_PrivateKey("{key_path}") failed (SSL: error:{text})'
+    return f'SSL_CTX_use_PrivateKey("{shown_key(key_path)}") failed (SSL: error:{text})'
 
 
 def _load_chain(path: str, read: pem.Read) -> tuple[x509.Certificate, tuple[x509.Certificate, ...]]:
     try:
         data = read(path)
+    except IsADirectoryError:
+        data = b""  # it can be opened, and is empty: a name that was left empty comes here
     except OSError as error:
         raise _unloadable("certificate", path, "BIO_new_file()", pem.read_failure(path, error)) from None
     try:
@@ -106,12 +109,22 @@ def _load_chain(path: str, read: pem.Read) -> tuple[x509.Certificate, tuple[x509
 def _load_key(path: str, passwords: tuple[bytes, ...], read: pem.Read) -> PrivateKey:
     try:
         data = read(path)
+    except IsADirectoryError:
+        data = b""
     except OSError as error:
         raise _unloadable("certificate key", path, "BIO_new_file()", pem.read_failure(path, error)) from None
     try:
         return private_key(data, passwords)
     except pem.PemError as error:
-        raise _unloadable("certificate key", path, "PEM_read_bio_PrivateKey()", str(error)) from None
+        shown = shown_key(path)
+        raise _unloadable("certificate key", shown, "PEM_read_bio_PrivateKey()", str(error)) from None
+
+
+def shown_key(path: str) -> str:
+    """
+    The name of a key as messages have it: a key itself is none of their business.
+    """
+    return f"{DATA}..." if path.startswith(DATA) else path
 
 
 def private_key(data: bytes, passwords: tuple[bytes, ...]) -> PrivateKey:

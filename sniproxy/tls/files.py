@@ -16,6 +16,9 @@ from sniproxy.tls.policies import ClientPolicy, ServerPolicy
 
 T = TypeVar("T")
 
+DATA: Final = "data:"
+"""What a certificate or key begins with that is written down in the configuration itself."""
+
 _NOTHING_FOUND: Final = "error:05800088:x509 certificate routines::no certificate or crl found"
 
 
@@ -44,10 +47,11 @@ class Files:
 
     def read(self, path: str) -> bytes:
         """
+        @param path: or C{data:} with what the file would hold.
         @raise OSError: it cannot be read.
         """
         if path not in self._contents:
-            self._contents[path] = self._read(path)
+            self._contents[path] = wire(path.removeprefix(DATA)) if path.startswith(DATA) else self._read(path)
         return self._contents[path]
 
     def authorities(self, path: str) -> tuple[x509.Certificate, ...]:

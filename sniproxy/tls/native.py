@@ -195,6 +195,25 @@ def cipher_name(connection: SSL.Connection, code: int) -> str:
     return "" if cipher == _ffi.NULL else str(_ffi.string(_lib.SSL_CIPHER_get_name(cipher)).decode("ascii"))
 
 
+def _none(ssl: Any, argument: Any) -> int:
+    """
+    OpenSSL calls this when it needs a certificate.
+    """
+    return 0
+
+
+_without: Final = _ffi.callback("int (*)(SSL *, void *)", _none, error=0)
+
+
+def fail_for_certificates(context: SSL.Context) -> None:
+    """
+    Let every handshake of C{context} end where a certificate is needed, as that of nginx when it cannot be loaded.
+    Without the binding they end a little later, for the want of one.
+    """
+    if hasattr(_lib, "SSL_CTX_set_cert_cb"):
+        _lib.SSL_CTX_set_cert_cb(context._context, _without, _ffi.NULL)
+
+
 def verify_result(connection: SSL.Connection) -> int:
     """
     @return: the last error of the chain's verification, from the session where it was resumed; 0 for none.

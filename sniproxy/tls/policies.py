@@ -48,6 +48,7 @@ class ServerPolicy:
     @ivar options: bits of C{SSL_OP_…} that are set besides our own.
     @ivar without: those of our own that are not.
     @ivar reject: refuse every client at its ClientHello.
+    @ivar unnamed: its certificates are not known, so every handshake fails where they would be needed.
     @ivar signatures: note by which algorithms both sides have signed.
     @ivar hook: may refuse what OpenSSL and the mode let in. A context with a hook resumes no sessions, because a
         resumed session has no chain to show it.
@@ -75,6 +76,7 @@ class ServerPolicy:
     options: int = 0
     without: int = 0
     reject: bool = False
+    unnamed: bool = False
     signatures: bool = False
     hook: VerifyHook | None = None
 

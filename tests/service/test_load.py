@@ -143,8 +143,10 @@ class LoadTests(SynchronousTestCase):
             asked.append(host)
             return ("192.0.2.1",)
 
-        load("/a.conf", asked=World(read, listed, lookup))
+        build = load("/a.conf", asked=World(read, listed, lookup))
         self.assertEqual(asked, ["/a.conf", "/*.inc", "/b.inc", "h"])
+        # what names of clients lead to is on the disk as it is then
+        self.assertEqual(build.live(self.file("later")), b"later")
 
     def test_missing(self) -> None:
         """

@@ -106,6 +106,26 @@ class ProxySslTests(SynchronousTestCase):
         assert tls is not None and tls.name is not None
         self.assertEqual((tls.name.text, tls.send_name), ("$remote_addr.example", True))
 
+    def test_commands(self) -> None:
+        """
+        proxy_ssl_conf_command changes what the directives say; what has no effect is a warning.
+        """
+        policy = self.policy("proxy_ssl_conf_command Groups P-384; proxy_ssl_conf_command Options KTLS;")
+        self.assertEqual(policy.curves, "P-384")
+        self.assertIn('"ktls" of "proxy_ssl_conf_command" has no effect', str(self.warnings))
+        (complaint,) = self.complaints("proxy_ssl_conf_command Groups zz;")
+        self.assertIn('SSL_CONF_cmd("Groups", "zz") failed', complaint)
+
+    def test_named(self) -> None:
+        """
+        Where the certificate is named by variables it is not read with the configuration, and found for each session.
+        """
+        tls = self.tls("proxy_ssl on; proxy_ssl_certificate $pid.pem; proxy_ssl_certificate_key $pid.key;")
+        assert tls is not None
+        self.assertEqual(tls.context.policy.certificates, ())
+        self.assertIsNotNone(tls.find)
+        self.assertIsNone(tls.alpn)
+
     def test_faults(self) -> None:
         """
         What does not fit together is refused in nginx's words.
@@ -116,7 +136,8 @@ class ProxySslTests(SynchronousTestCase):
                 'no "proxy_ssl_certificate_key" is defined for certificate "client.pem" in /etc/edge.conf:3',
             ),
             ("proxy_ssl_verify on;", "no proxy_ssl_trusted_certificate for proxy_ssl_verify in /etc/edge.conf:3"),
-            ("proxy_ssl_alpn h2 $x;", '"proxy_ssl_alpn" takes no variables in sniproxy yet in /etc/edge.conf:4'),
+            ("proxy_ssl_alpn h2 $x;", 'unknown "x" variable in /etc/edge.conf:4'),
+            ("proxy_ssl_certificate_cache on;", 'invalid parameter "on" in /etc/edge.conf:4'),
             ('proxy_ssl_alpn "";', 'invalid ALPN protocol "" in /etc/edge.conf:4'),
             (f"proxy_ssl_alpn {'x' * 256};", f'invalid ALPN protocol "{"x" * 256}" in /etc/edge.conf:4'),
         ):

@@ -736,13 +736,13 @@ class TlsTests(ProxyingCase):
     Upstreams that speak TLS.
     """
 
-    def world(self, settings: str = VERIFY, text: str | None = None) -> World:
+    def world(self, settings: str = VERIFY, text: str | None = None, more: str = "") -> World:
         """
         A server before a group, with its files.
         """
         root, client = identities()["ca"], identities()["client"]
         files = {"/etc/ca.pem": root.pem, "/etc/client.pem": client.full_pem, "/etc/client.key": client.key_pem}
-        return self.counted(three(settings) if text is None else text, files=files)
+        return self.counted((three(settings) if text is None else text) + more, files=files)
 
     def far(self, world: World, who: str = "good", **settings: Any) -> FarEnd:
         """
@@ -861,6 +861,81 @@ class TlsTests(ProxyingCase):
         world.client(b"x")
         far = self.far(world, authority=identities()["ca"])
         self.assertEqual(far.heard, b"x")
+
+    def shown(self, world: World) -> str | None:
+        """
+        Whose certificate an upstream that asks for one is shown; None where it is shown none.
+        """
+        context = server_settings(identities()["good"])
+        context.set_verify(SSL.VERIFY_PEER, lambda *_: True)
+        far = FarEnd(world.attempt().succeed(), server_of(context)).shake()
+        certificate = far.connection.get_peer_certificate(as_cryptography=True)
+        return None if certificate is None else certificate.subject.rfc4514_string()
+
+    def test_certificate_by_variable(self) -> None:
+        """
+        The certificate may be named by variables; an empty name is none. What cannot be loaded ends the session, at no
+        upstream's fault.
+        """
+        name = identities()["client"].certificate.subject.rfc4514_string()
+        for who, key, expected in (("client.pem", "client.key", name), ('""', '""', None), ('""', "nope", None)):
+            world = self.world(
+                "proxy_ssl on; proxy_ssl_certificate $who; proxy_ssl_certificate_key $key;",
+                more=f"map $pid $who {{ default {who}; }} map $pid $key {{ default {key}; }}",
+            )
+            world.client(b"x")
+            self.assertEqual(self.shown(world), expected)
+        world = self.world("proxy_ssl on; proxy_ssl_certificate $pid.pem; proxy_ssl_certificate_key client.key;")
+        client = world.client(b"x")
+        upstream = world.attempt().succeed()
+        self.assertEqual((upstream.closed, upstream.taken()), (True, b""))
+        self.assertOver(world, client, 500)
+        line = next(line for line in world.lines if "[error]" in line)
+        self.assertIn('[error] *1 cannot load certificate "/etc/', line)
+        self.assertIn("while connecting to upstream, client: ", line)
+        self.assertIn('upstream: "192.0.2.2:1"', line)
+
+    def test_sessions_of_certificates(self) -> None:
+        """
+        A session that was made with one certificate is not offered with another.
+        """
+        world = self.world(
+            text=f"server {{ {LISTEN} proxy_pass 192.0.2.2:1; proxy_ssl on; proxy_ssl_certificate $who;"
+            " proxy_ssl_certificate_key client.key; }"
+            "map $remote_port $who { 40000 client.pem; default ''; }"
+        )
+        context = server_settings(identities()["good"])
+        context.set_verify(SSL.VERIFY_PEER, lambda *_: True)
+        resumed = []
+        for port in (40000, 40000, 2, 2, 40000):
+            client = world.client(b"x", peer=Address("inet", "192.0.2.77", port))
+            far = FarEnd(world.attempt().succeed(), server_of(context)).shake()
+            far.say(b"y")
+            lib: Any = SSL._lib  # type: ignore[attr-defined]
+            resumed.append(bool(lib.SSL_session_reused(far.connection._ssl)))
+            client.end()
+        self.assertEqual(resumed, [False, True, False, True, True])
+
+    def test_alpn_by_variable(self) -> None:
+        """
+        Protocols to offer may be variables; what is empty or too long is not offered.
+        """
+        for value, offered in (("h2", [b"h2", b"x"]), ('""', [b"x"]), ("y" * 256, [b"x"])):
+            world = self.world("proxy_ssl on; proxy_ssl_alpn $proto x;", more=f"map $pid $proto {{ default {value}; }}")
+            world.client(b"x")
+            context = server_settings(identities()["good"])
+            heard: list[bytes] = []
+
+            def choose(connection: Any, names: list[bytes], heard: list[bytes] = heard) -> bytes:
+                heard.extend(names)
+                return names[0]
+
+            context.set_alpn_select_callback(choose)
+            FarEnd(world.attempt().succeed(), server_of(context)).shake()
+            self.assertEqual(heard, offered)
+        world = self.world("proxy_ssl on; proxy_ssl_alpn $proto;", more="map $pid $proto { default ''; }")
+        world.client(b"x")
+        self.assertEqual(self.far(world).connection.get_alpn_proto_negotiated(), b"")
 
     def test_refused_by_the_upstream(self) -> None:
         """

@@ -102,6 +102,21 @@ class ServerContextTests(SynchronousTestCase):
         self.assertRaises(SSL.ZeroReturnError, other.recv, 100)
         self.assertFalse(move(one, other))
 
+    def test_unnamed(self) -> None:
+        """
+        Where certificates are not known the handshake ends where one is needed.
+        """
+        server = self.disk.server(ServerPolicy((), unnamed=True))
+        error = self.assertRaises(SSL.Error, pair, self.disk.client(ClientPolicy()), server)
+        self.assertIn("cert cb error", str(error))
+
+    def test_made(self) -> None:
+        """
+        A context knows its own connections.
+        """
+        one, other = self.disk.server(self.policy), self.disk.server(self.policy)
+        self.assertEqual((one.made(one.connection()), one.made(other.connection())), (True, False))
+
     def test_rejects(self) -> None:
         """
         A policy that rejects lets no handshake through, whatever certificate it has.

@@ -111,6 +111,40 @@ class LoadTests(SynchronousTestCase):
             self.disk.files[name] = data
             self.assertEqual(self.refusal(key=name), f'cannot load certificate key "{name}": {call} (SSL: {text})')
 
+    def test_folders(self) -> None:
+        """
+        A folder can be opened and is empty, as OpenSSL has it.
+        """
+
+        def read(path: str) -> bytes:
+            if path == "/etc/":
+                raise IsADirectoryError(21, "Is a directory", path)
+            return pki.self_signed().full_pem
+
+        for chain, words in (
+            (
+                "/etc/",
+                'certificate "/etc/": PEM_read_bio_X509_AUX() failed (SSL: error:0480006C:PEM routines::no start',
+            ),
+            ("/a", 'certificate key "/etc/": PEM_read_bio_PrivateKey() failed (SSL: error:1E08010C:DECODER routines'),
+        ):
+            error = self.assertRaises(ConfigError, load, chain, "/etc/", (), read)
+            self.assertIn(f"cannot load {words}", error.message)
+
+    def test_written_down(self) -> None:
+        """
+        A key that is written down in the configuration is in no message.
+        """
+        other = "data:" + pki.self_signed().key_pem.decode()
+
+        def read(path: str) -> bytes:
+            return path[5:].encode() if path.startswith("data:") else pki.self_signed().full_pem
+
+        for key in ("data:secret", other):
+            error = self.assertRaises(ConfigError, load, "/a", key, (), read)
+            self.assertIn('"data:..."', error.message)
+            self.assertNotIn(key[5:], error.message)
+
     def test_mismatch(self) -> None:
         """
         A key of another certificate is refused, whether of the same type or not.

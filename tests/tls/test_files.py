@@ -36,6 +36,16 @@ class FilesTests(SynchronousTestCase):
         self.reads.append(path)
         return self.disk.read(path)
 
+    def test_data(self) -> None:
+        """
+        What is written down is there without the disk, byte by byte, and makes a difference.
+        """
+        self.assertEqual(self.files.read("data:\udcff x:y"), b"\xff x:y")
+        self.assertEqual(self.reads, [])
+        other = Files(self.read)
+        other.read("data:z")
+        self.assertNotEqual(self.files.digest(ServerPolicy(())), other.digest(ServerPolicy(())))
+
     def test_once(self) -> None:
         """
         A file is read once, however often and by whatever it is asked for.

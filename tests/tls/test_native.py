@@ -194,6 +194,27 @@ class NativeTests(SynchronousTestCase):
         error = self.assertRaises(SSL.Error, connection.do_handshake)
         self.assertIn("no shared cipher", str(error))
 
+    def test_fail_for_certificates(self) -> None:
+        """
+        A context without certificates fails as nginx's that cannot load one, and later where the binding is gone.
+        """
+        for there, words, alert in (
+            (True, "cert cb error", b"\x15\x03\x03\x00\x02\x02\x50"),
+            (False, "no shared cipher", b"\x15\x03\x03\x00\x02\x02\x28"),
+        ):
+            server, client = SSL.Context(SSL.TLS_METHOD), SSL.Connection(SSL.Context(SSL.TLS_METHOD))
+            if not there:
+                self.patch(native, "_lib", object())
+            native.fail_for_certificates(server)
+            connection = SSL.Connection(server)
+            connection.set_accept_state()
+            client.set_connect_state()
+            self.assertRaises(SSL.WantReadError, client.do_handshake)
+            connection.bio_write(client.bio_read(1 << 16))
+            error = self.assertRaises(SSL.Error, connection.do_handshake)
+            self.assertIn(words, str(error))
+            self.assertEqual(connection.bio_read(1 << 16), alert)
+
     def test_cipher_name(self) -> None:
         """
         A cipher suite has OpenSSL's name, or none.
