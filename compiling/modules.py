@@ -21,6 +21,7 @@ COMPILED: Final = (
     "sniproxy.net.network",
     "sniproxy.net.pipes",
     "sniproxy.net.poller",
+    "sniproxy.net.rated",
     "sniproxy.net.relay",
     "sniproxy.net.splice",
     "sniproxy.net.timers",

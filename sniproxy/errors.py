@@ -72,3 +72,21 @@ class UpstreamError(SniproxyError):
     """
     A peer of an upstream failed: the next one may be tried.
     """
+
+
+class BindError(OSError):
+    """
+    The address we want to go out from cannot be had: no fault of the other end's.
+
+    @cvar call: what the system has refused, as nginx names it; empty for the address itself.
+    """
+
+    call = ""
+
+
+class TransparencyError(BindError):
+    """
+    Addresses of other machines cannot be had.
+    """
+
+    call = "setsockopt(IP_TRANSPARENT)"

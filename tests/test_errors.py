@@ -6,7 +6,15 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.errors import ConfigError, ConfigErrors, PeerError, SniproxyError, UpstreamError
+from sniproxy.errors import (
+    BindError,
+    ConfigError,
+    ConfigErrors,
+    PeerError,
+    SniproxyError,
+    TransparencyError,
+    UpstreamError,
+)
 
 
 class ErrorsTests(SynchronousTestCase):
@@ -55,3 +63,12 @@ class ErrorsTests(SynchronousTestCase):
         for kind in kinds:
             self.assertTrue(issubclass(kind, SniproxyError))
             self.assertFalse(any(issubclass(kind, other) for other in kinds if other is not kind))
+
+    def test_own_addresses(self) -> None:
+        """
+        What the system says of addresses of ours is still an error of the system, which knows what was asked of it.
+        """
+        for kind, call in ((BindError, ""), (TransparencyError, "setsockopt(IP_TRANSPARENT)")):
+            error = kind(99, "Cannot assign requested address")
+            self.assertIsInstance(error, OSError)
+            self.assertEqual((error.errno, error.call), (99, call))

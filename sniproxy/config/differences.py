@@ -271,6 +271,14 @@ DIFFERENCES: Final = (
     ),
     # groups and limits
     Difference(
+        ("proxy_bind",),
+        "`transparent` needs the privilege (CAP_NET_RAW) to be given by whoever starts the process: with `user` it has"
+        " none.",
+        "Its workers keep it.",
+        "A process that was root and is not any more shall have nothing left of it.",
+        "stream/proxy_bind.py",
+    ),
+    Difference(
         ("upstream.server",),
         "With `resolve` a session that looks for another peer tries those its group had when it began.",
         "It gives up where the group has changed since.",

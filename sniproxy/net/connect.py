@@ -15,12 +15,20 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 
 from sniproxy.addresses import Address
+from sniproxy.errors import BindError, TransparencyError
 from sniproxy.net.legs import SocketLeg, nothing
 from sniproxy.net.poller import ERR, HUP, OUT, Poller
 
 _FAMILIES: Final = {"inet": socket.AF_INET, "inet6": socket.AF_INET6, "unix": socket.AF_UNIX}
 
 _STREAM: Final = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0) | getattr(socket, "SOCK_CLOEXEC", 0)
+
+
+_TRANSPARENT: Final = {"inet": (socket.IPPROTO_IP, 19), "inet6": (socket.IPPROTO_IPV6, 75)}
+"""IP_TRANSPARENT and IPV6_TRANSPARENT, which Python has no names for."""
+
+_BIND_ADDRESS_NO_PORT: Final = 24
+"""IP_BIND_ADDRESS_NO_PORT, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,7 @@ class ConnectOptions:
     @ivar keepalive: SO_KEEPALIVE.
     @ivar receive_buffer: SO_RCVBUF in bytes, or None.
     @ivar send_buffer: SO_SNDBUF in bytes, or None.
+    @ivar transparent: C{bind} need be no address of this machine.
     """
 
     bind: Address | None = None
@@ -40,6 +49,7 @@ class ConnectOptions:
     keepalive: bool = False
     receive_buffer: int | None = None
     send_buffer: int | None = None
+    transparent: bool = False
 
 
 DEFAULT: Final = ConnectOptions()
@@ -110,6 +120,30 @@ class Connecting:
         self.cancel()
 
 
+def _bind(sock: _socket.socket, address: Address, transparent: bool) -> None:
+    try:
+        if transparent:
+            level, option = _TRANSPARENT[address.family]
+            sock.setsockopt(level, option, 1)
+    except OSError as error:
+        raise TransparencyError(*error.args) from None
+    try:
+        if not address.port and address.family != "unix":
+            # the port is found at connect, when the other end is known: so there are more of them
+            sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+    except OSError:
+        pass  # older systems
+    family = _FAMILIES[address.family]
+    if sock.family != family:
+        # the system's answers; Python would have others
+        number = errno.EAFNOSUPPORT if sock.family == socket.AF_INET else errno.EINVAL
+        raise BindError(number, strerror(number))
+    try:
+        sock.bind(address.sockaddr)
+    except OSError as error:
+        raise BindError(*error.args) from None
+
+
 def connect(poller: Poller, address: Address, options: ConnectOptions, done: Done) -> Connecting | Refused:
     """
     Connect without blocking.
@@ -131,7 +165,7 @@ def connect(poller: Poller, address: Address, options: ConnectOptions, done: Don
         if options.send_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, options.send_buffer)
         if options.bind is not None:
-            sock.bind(options.bind.sockaddr)
+            _bind(sock, options.bind, options.transparent)
         number = sock.connect_ex(address.sockaddr)
         if number not in (0, errno.EINPROGRESS):
             raise OSError(number, strerror(number))

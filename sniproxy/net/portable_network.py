@@ -19,9 +19,10 @@ from twisted.python.failure import Failure
 from zope.interface import classImplements
 
 from sniproxy.addresses import Address
+from sniproxy.errors import TransparencyError
 from sniproxy.interfaces import ILeg, IRelay
 from sniproxy.net.accept import Listener
-from sniproxy.net.connect import ConnectOptions
+from sniproxy.net.connect import ConnectOptions, Refused
 from sniproxy.net.poller import ERR, HUP, IN, OUT, Watched
 from sniproxy.net.portable import Landing, LandingFactory, PortableLeg
 from sniproxy.net.relay import PumpRelay
@@ -227,10 +228,12 @@ class PortableNetwork:
 
     def connect(
         self, address: Address, options: ConnectOptions, done: Callable[[Any, int], None]
-    ) -> PortableConnecting:
+    ) -> PortableConnecting | Refused:
         """
         @see: L{sniproxy.net.connect.connect}
         """
+        if options.transparent:
+            return Refused(self.clock, TransparencyError(errno.ENOSYS, os.strerror(errno.ENOSYS)), done)
         attempt = PortableConnecting(self._reactor, options, done, 0 if address.family == "unix" else ERR | HUP)
         if address.family == "unix":
             attempt.connector = self._reactor.connectUNIX(os.fsencode(address.host), attempt, timeout=None)

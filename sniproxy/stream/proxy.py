@@ -23,7 +23,8 @@ from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
 from sniproxy.net.connect import ConnectOptions
 from sniproxy.net.relay import Options
-from sniproxy.stream import proxy_ssl
+from sniproxy.stream import proxy_rates, proxy_ssl
+from sniproxy.stream.proxy_bind import BIND, Local
 from sniproxy.stream.proxy_protocol_out import OFF, WRITERS
 from sniproxy.stream.proxying import Proxying
 from sniproxy.stream.resolver import ResolverSettings, resolver
@@ -67,6 +68,8 @@ class ProxyPolicy:
     @ivar resolver: for names that variables give; None where there is none.
     @ivar tls: None where upstreams are spoken to in plain.
     @ivar header: makes the PROXY header that comes before anything else; None where there is none.
+    @ivar local: which address of ours connections come from; None for any.
+    @ivar rates: how fast sessions may be; None for any speed.
     @ivar literals: upstreams of one address that variables have named, each with its host; at most L{LITERALS}.
     """
 
@@ -83,6 +86,8 @@ class ProxyPolicy:
     next_tries: int
     next_timeout: float
     header: Callable[[Session], bytes] | None = None
+    local: Local | None = None
+    rates: proxy_rates.Rates | None = None
     literals: dict[str, tuple[Upstream, str]] = field(default_factory=dict)
 
     def literal(self, text: str, address: Address, host: str) -> Upstream:
@@ -145,6 +150,7 @@ class Proxy:
     directives: tuple[Directive[Any], ...] = (
         PROXY_PASS, CONNECT_TIMEOUT, TIMEOUT, BUFFER_SIZE, DOWNSTREAM_BUFFER, UPSTREAM_BUFFER, NEXT_UPSTREAM,
         NEXT_TRIES, NEXT_TIMEOUT, HALF_CLOSE, KEEPALIVE, RCVBUF, SNDBUF, PROXY_PROTOCOL, *proxy_ssl.DIRECTIVES,
+        BIND, *proxy_rates.DIRECTIVES,
     )  # fmt: skip
     variables = ()
 
@@ -193,6 +199,8 @@ class Proxy:
             next_upstream=scope[NEXT_UPSTREAM],
             next_tries=scope[NEXT_TRIES],
             next_timeout=scope[NEXT_TIMEOUT],
+            local=scope[BIND],
+            rates=proxy_rates.rates_of(scope),
             header=WRITERS[scope[PROXY_PROTOCOL]],
         )
         server.take_content(policy, node)

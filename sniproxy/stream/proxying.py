@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sniproxy.addresses import Address, numeric
 from sniproxy.config.places import upstream_place
-from sniproxy.errors import ConfigError
-from sniproxy.levels import CRIT, ERROR, INFO
+from sniproxy.errors import BindError, ConfigError
+from sniproxy.levels import ALERT, CRIT, ERROR, INFO
 from sniproxy.net.poller import READABLE
+from sniproxy.net.rated import RatedRelaying, Rates
 from sniproxy.net.relay import Relaying, Result
 from sniproxy.stream.phases import BAD_GATEWAY, INTERNAL_SERVER_ERROR, OK
 from sniproxy.stream.resolver import ResolveFailure
@@ -40,7 +41,6 @@ from sniproxy.tls.verify import judge_server
 
 if TYPE_CHECKING:
     from sniproxy.stream.proxy import ProxyPolicy
-    from sniproxy.stream.proxy_ssl import UpstreamTls
     from sniproxy.stream.session import Session
 
 _OUR_OWN: Final = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})
@@ -63,6 +63,7 @@ class Proxying:
         "_introduced",
         "_key",
         "_leg",
+        "_options",
         "_peer",
         "_policy",
         "_port",
@@ -70,7 +71,6 @@ class Proxying:
         "_relaying",
         "_session",
         "_state",
-        "_tls",
         "_tried_at",
     )
 
@@ -82,6 +82,7 @@ class Proxying:
         self._port = 0
         self._begun = session.runtime.now()
         self._tried_at = self._begun
+        self._options = policy.connect
         self._choice: Any = None
         self._peer: Any = None
         self._leg: Any = None
@@ -89,7 +90,6 @@ class Proxying:
         self._relaying: Relaying | None = None
         self._state: UpstreamState | None = None
         self._key: Any = None
-        self._tls: UpstreamTls | None = None
         session.traffic = self
         session.pending = self
 
@@ -190,6 +190,8 @@ class Proxying:
 
     def _choose(self, upstream: Upstream) -> None:
         self._choice = choice = upstream.begin(self._session)
+        if self._policy.local is not None:
+            self._options = self._policy.local.options(self._session, self._options)
         tries = self._policy.next_tries
         if tries and choice.tries > tries:
             choice.tries = tries
@@ -212,7 +214,7 @@ class Proxying:
         session.upstream_states.append(self._state)
         session.runtime.next_number()
         session.wait(self._policy.connect_timeout, self._late)
-        self._question = session.runtime.network.connect(peer.address, self._policy.connect, self._connected)
+        self._question = session.runtime.network.connect(peer.address, self._options, self._connected)
 
     def _late(self) -> None:
         self._session.error("upstream timed out (110: Connection timed out)")
@@ -238,7 +240,17 @@ class Proxying:
         session = self._session
         if isinstance(outcome, OSError):
             if outcome.errno in _OUR_OWN:
+                self._unmade()
                 session.log(CRIT, f"socket() failed ({outcome.errno}: {outcome.strerror})")
+                session.run(session.finish, INTERNAL_SERVER_ERROR)
+                return
+            if isinstance(outcome, BindError):
+                self._unmade()
+                bind = self._options.bind
+                assert bind is not None
+                where = bind.text if bind.port else bind.host
+                level, call = (ALERT, outcome.call) if outcome.call else (CRIT, f"bind({where})")
+                session.log(level, f"{call} failed ({outcome.errno}: {outcome.strerror})")
                 session.run(session.finish, INTERNAL_SERVER_ERROR)
                 return
             where = "" if bits else f" to {self._peer.address.text}"
@@ -250,25 +262,17 @@ class Proxying:
         outcome.owner = session
         if self._policy.header is not None and not self._introduce(self._policy.header(session)):
             return
-        tls = self._tls = self._policy.tls
+        tls = self._policy.tls
         if tls is None:
             self._established(quiet=not bits & READABLE)
             return
-        if tls.find is not None:
-            try:
-                tls = self._tls = tls.find(session)
-            except ConfigError as error:
-                session.error(error.message)
-                session.run(session.finish, INTERNAL_SERVER_ERROR)
-                return
         session.action = "SSL handshaking to upstream"
         name = tls.name.render(session) if tls.name is not None else self._host
         send_name = name if tls.send_name else ""
-        alpn = None if tls.alpn is None else tls.alpn(session)
         leg = self._leg = session.runtime.network.start_tls(
-            outcome, lambda sock: tls.context.connection(sock, send_name, alpn)
+            outcome, lambda sock: tls.context.connection(sock, send_name)
         )
-        self._key = (self._peer.address, name, alpn)
+        self._key = (self._peer.address, name)
         tls.sessions.offer(leg.connection, self._key)
         leg.handler = self._shake
         session.wait(self._policy.connect_timeout, self._late)
@@ -294,8 +298,15 @@ class Proxying:
             return False
         return True
 
+    def _unmade(self) -> None:
+        """
+        There was not even an attempt: to nginx's variables nobody was tried.
+        """
+        assert self._state is not None
+        self._state.peer = ""
+
     def _shake(self, bits: int) -> None:
-        session, tls = self._session, self._tls
+        session, tls = self._session, self._policy.tls
         assert tls is not None
         try:
             if not self._leg.handshake():
@@ -317,7 +328,7 @@ class Proxying:
         self._established(quiet=False)
 
     def _keep_session(self) -> None:
-        tls = self._tls
+        tls = self._policy.tls
         assert tls is not None
         tls.sessions.keep(self._leg.connection, self._key)
 
@@ -334,10 +345,19 @@ class Proxying:
             session.tell(f"proxy {self._leg.local.text} connected to {self._peer.address.text}")
         session.wait(self._policy.relay.timeout, self._idle)
         client = session.client
-        relay: Any = runtime.network.relay(client, self._leg)
-        self._relaying = relaying = relay.make(
-            client, self._leg, self._policy.relay, self._relayed, session, runtime.now
-        )
+        rates = self._policy.rates
+        up, down = (0, 0) if rates is None else rates.of(session)
+        relaying: Relaying
+        if up or down:
+            network = runtime.network
+            limits = Rates(up, down, self._begun)
+            relaying = RatedRelaying(
+                limits, network.clock, client, self._leg, self._policy.relay, self._relayed, session, runtime.now
+            )
+        else:
+            relay: Any = runtime.network.relay(client, self._leg)
+            relaying = relay.make(client, self._leg, self._policy.relay, self._relayed, session, runtime.now)
+        self._relaying = relaying
         relaying.begin(quiet)
 
     def _idle(self) -> None:
@@ -381,7 +401,7 @@ class Proxying:
             leg, self._leg = self._leg, None
             key, self._key = self._key, None
             if key is not None and leg.established:
-                tls = self._tls
+                tls = self._policy.tls
                 assert tls is not None
                 if failed:
                     release(leg.connection)

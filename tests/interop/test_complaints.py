@@ -54,6 +54,21 @@ WRONG: Final = (
     "limit_conn_log_level crit;",
     "limit_conn_dry_run yes;",
     "upstream b { limit_conn z 1; }",
+    "proxy_bind x;",
+    "proxy_bind 127.0.0.1:0;",
+    "proxy_bind 127.0.0.1:x;",
+    "proxy_bind [::1];",
+    "proxy_bind unix:/s;",
+    "proxy_bind 127.0.0.1 foo;",
+    "proxy_bind off transparent;",
+    "proxy_bind $nothing;",
+    "proxy_bind;",
+    "proxy_upload_rate x;",
+    "proxy_download_rate 1g;",
+    "proxy_upload_rate;",
+    "proxy_download_rate $nothing;",
+    "proxy_next_upstream_tries x;",
+    "proxy_next_upstream_timeout x;",
 )
 
 

@@ -13,6 +13,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.addresses import Address
+from sniproxy.errors import BindError, TransparencyError
+from sniproxy.net import connect as under_test
 from sniproxy.net.connect import DEFAULT, Connecting, ConnectOptions, connect
 from sniproxy.net.poller import OUT
 from tests.support.legs import Engine, open_descriptors
@@ -212,3 +214,43 @@ class ConnectTests(SynchronousTestCase):
         attempt.crashed()
         self.engine.turn()
         self.assertEqual(self.outcomes, [])
+
+    def test_own_address_refused(self) -> None:
+        """
+        An address that is not ours, or of another family, is told apart from what the other end does.
+        """
+        for bind, number in (
+            (Address("inet", "192.0.2.1"), errno.EADDRNOTAVAIL),
+            (Address("inet", "127.0.0.1", self.address.port), errno.EADDRINUSE),
+            (Address("inet6", "::1"), errno.EAFNOSUPPORT),
+            (Address("unix", "/s"), errno.EAFNOSUPPORT),
+        ):
+            error = self.failed(self.address, ConnectOptions(bind=bind))
+            self.assertIsInstance(error, BindError)
+            self.assertEqual(getattr(error, "call", None), "")
+            self.assertEqual(error.errno, number)
+            self.outcomes.clear()
+        error = self.failed(Address("unix", "/nowhere"), ConnectOptions(bind=Address("inet", "127.0.0.1")))
+        self.assertEqual((type(error), error.errno), (BindError, errno.EINVAL))
+
+    def test_transparent(self) -> None:
+        """
+        A foreign address needs a privilege: it is there, or its absence is told.
+        """
+        self.connect(self.address, ConnectOptions(bind=Address("inet", "127.0.0.9"), transparent=True))
+        self.engine.until(lambda: self.outcomes)
+        ((outcome, _),) = self.outcomes
+        if isinstance(outcome, OSError):
+            assert isinstance(outcome, TransparencyError)
+            self.assertEqual((outcome.errno, outcome.call), (errno.EPERM, "setsockopt(IP_TRANSPARENT)"))
+        else:
+            self.leg = outcome
+            self.assertEqual(outcome.local.host, "127.0.0.9")
+
+    def test_no_transparency(self) -> None:
+        """
+        A system that knows no transparency refuses it.
+        """
+        self.patch(under_test, "_TRANSPARENT", {"inet": (socket.IPPROTO_IP, 9999)})
+        error = self.failed(self.address, ConnectOptions(bind=Address("inet", "127.0.0.9"), transparent=True))
+        self.assertIsInstance(error, TransparencyError)

@@ -22,6 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from sniproxy.addresses import Address
+from sniproxy.errors import TransparencyError
 from sniproxy.net.accept import PAUSE
 from sniproxy.net.connect import DEFAULT, ConnectOptions
 from sniproxy.net.poller import ERR, HUP, OUT
@@ -266,6 +267,15 @@ class PortableNetworkTests(SynchronousTestCase):
         options = ConnectOptions(bind=Address("inet", "192.0.2.1"))
         self.assertEqual(self.go_out(self.address, options).errno, errno.EADDRNOTAVAIL)
         self.assertEqual(self.outcomes[0][1], 0)
+
+    def test_no_transparency(self) -> None:
+        """
+        Foreign addresses are not to be had here, and that is told.
+        """
+        options = ConnectOptions(bind=Address("inet", "127.0.0.1"), transparent=True)
+        error = self.go_out(self.address, options)
+        self.assertIsInstance(error, TransparencyError)
+        self.assertEqual(error.errno, errno.ENOSYS)
 
     def test_unknown_failure(self) -> None:
         """

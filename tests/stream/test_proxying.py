@@ -13,6 +13,7 @@ from twisted.names.dns import Record_A
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.addresses import Address
+from sniproxy.errors import BindError, TransparencyError
 from sniproxy.levels import ERROR
 from sniproxy.stream.upstream import Upstream, groups
 from tests.support import pki
@@ -289,6 +290,27 @@ class RelayTests(ProxyingCase):
         self.assertEqual(world.lines, [])
 
 
+class RatedTests(ProxyingCase):
+    """
+    Sessions that may move only so many bytes a second.
+    """
+
+    def test_rated(self) -> None:
+        """
+        Their bytes are counted as any others.
+        """
+        world = self.counted(f"server {{ {LISTEN} proxy_pass 192.0.2.2:2; proxy_upload_rate 3; }}")
+        client = world.client(b"hello")
+        upstream = world.attempt().succeed()
+        self.assertEqual(upstream.taken(), b"hel")
+        world.pass_time(1.1)
+        self.assertEqual(upstream.taken(), b"lo")
+        upstream.arrive(b"x")
+        client.lose()
+        world.pass_time(2)
+        self.assertEqual((world.value(BYTES), world.statuses()), ("5/1", [200]))
+
+
 class NextPeerTests(ProxyingCase):
     """
     Peers that fail, and the next.
@@ -312,6 +334,25 @@ class NextPeerTests(ProxyingCase):
             self.assertEqual(world.value(TIMES), "-, 2.000/-, -/1.000, 2.000")
             self.assertEqual(world.value(BYTES), "0, 1/0, 0")
             self.assertEqual(self.calls, ["next", "failed", "next", "connected", "released"])
+            self.assertAllReleased(world)
+
+    def test_own_address_refused(self) -> None:
+        """
+        Where our own address cannot be had the session ends with 500, and to the variables nobody was tried.
+        """
+        for kind, said in (
+            (BindError, "[crit] *1 bind(192.0.2.9) failed (99: Cannot assign requested address) while connecting to"),
+            (TransparencyError, "[alert] *1 setsockopt(IP_TRANSPARENT) failed (99: Cannot assign requested address)"),
+        ):
+            world = self.counted(three("proxy_bind 192.0.2.9 transparent;"))
+            client = world.client()
+            attempt = world.attempt()
+            self.assertEqual(attempt.options.bind, Address("inet", "192.0.2.9"))
+            attempt.answered = True
+            attempt._done(kind(errno.EADDRNOTAVAIL, "Cannot assign requested address"), 0)
+            self.assertOver(world, client, 500)
+            self.assertIn(said, "".join(world.lines))
+            self.assertEqual(world.value(TRIED), "")
             self.assertAllReleased(world)
 
     def test_unusual_refusals_are_louder(self) -> None:
