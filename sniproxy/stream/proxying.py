@@ -41,6 +41,7 @@ from sniproxy.tls.verify import judge_server
 
 if TYPE_CHECKING:
     from sniproxy.stream.proxy import ProxyPolicy
+    from sniproxy.stream.proxy_ssl import UpstreamTls
     from sniproxy.stream.session import Session
 
 _OUR_OWN: Final = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})
@@ -71,6 +72,7 @@ class Proxying:
         "_relaying",
         "_session",
         "_state",
+        "_tls",
         "_tried_at",
     )
 
@@ -90,6 +92,7 @@ class Proxying:
         self._relaying: Relaying | None = None
         self._state: UpstreamState | None = None
         self._key: Any = None
+        self._tls: UpstreamTls | None = None
         session.traffic = self
         session.pending = self
 
@@ -262,17 +265,25 @@ class Proxying:
         outcome.owner = session
         if self._policy.header is not None and not self._introduce(self._policy.header(session)):
             return
-        tls = self._policy.tls
+        tls = self._tls = self._policy.tls
         if tls is None:
             self._established(quiet=not bits & READABLE)
             return
+        if tls.find is not None:
+            try:
+                tls = self._tls = tls.find(session)
+            except ConfigError as error:
+                session.error(error.message)
+                session.run(session.finish, INTERNAL_SERVER_ERROR)
+                return
         session.action = "SSL handshaking to upstream"
         name = tls.name.render(session) if tls.name is not None else self._host
         send_name = name if tls.send_name else ""
+        alpn = None if tls.alpn is None else tls.alpn(session)
         leg = self._leg = session.runtime.network.start_tls(
-            outcome, lambda sock: tls.context.connection(sock, send_name)
+            outcome, lambda sock: tls.context.connection(sock, send_name, alpn)
         )
-        self._key = (self._peer.address, name)
+        self._key = (self._peer.address, name, alpn)
         tls.sessions.offer(leg.connection, self._key)
         leg.handler = self._shake
         session.wait(self._policy.connect_timeout, self._late)
@@ -306,7 +317,7 @@ class Proxying:
         self._state.peer = ""
 
     def _shake(self, bits: int) -> None:
-        session, tls = self._session, self._policy.tls
+        session, tls = self._session, self._tls
         assert tls is not None
         try:
             if not self._leg.handshake():
@@ -328,7 +339,7 @@ class Proxying:
         self._established(quiet=False)
 
     def _keep_session(self) -> None:
-        tls = self._policy.tls
+        tls = self._tls
         assert tls is not None
         tls.sessions.keep(self._leg.connection, self._key)
 
@@ -401,7 +412,7 @@ class Proxying:
             leg, self._leg = self._leg, None
             key, self._key = self._key, None
             if key is not None and leg.established:
-                tls = self._policy.tls
+                tls = self._tls
                 assert tls is not None
                 if failed:
                     release(leg.connection)
