@@ -44,17 +44,23 @@ class Listener:
         poller: Any,
         clock: IReactorTime,
         sock: socket.socket,
-        accepted: Callable[[SocketLeg], None],
+        accepted: Callable[[Any], None],
         complain: Callable[[OSError], None],
+        made: Callable[[int], None] | None = None,
+        turn: int = TURN,
     ) -> None:
         """
         @param poller: L{sniproxy.net.poller.Poller}, or what watches a listening socket as it does.
+        @param made: takes the descriptor of each connection, and closes it, where no leg is to be made of it.
+        @param turn: how many are accepted in one go.
         """
         self._poller = poller
         self._clock = clock
         self._sock = sock
         self._accepted = accepted
         self._complain = complain
+        self._made = made
+        self._turn = turn
         self._started = False
         self._pause: IDelayedCall | None = None
         self._kind = (sock.family, sock.type, sock.proto)
@@ -84,7 +90,7 @@ class Listener:
         Accept what is waiting.
         """
         accept = self._sock._accept  # type: ignore[attr-defined]  # accept() costs three needless calls a connection
-        for _ in range(TURN):
+        for _ in range(self._turn):
             try:
                 descriptor, sockaddr = accept()
             except BlockingIOError:
@@ -96,11 +102,14 @@ class Listener:
                 self._pause = self._clock.callLater(PAUSE, self._resume)
                 self._complain(error)
                 return
-            self._made(descriptor, sockaddr)
+            if self._made is None:
+                self._make_leg(descriptor, sockaddr)
+            else:
+                self._made(descriptor)
             if not self._started:
                 return
 
-    def _made(self, descriptor: int, sockaddr: Any) -> None:
+    def _make_leg(self, descriptor: int, sockaddr: Any) -> None:
         """
         There is a connection, whose descriptor is ours.
         """

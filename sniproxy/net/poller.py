@@ -72,10 +72,12 @@ class Poller:
 
     log: ClassVar[Logger] = Logger()
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, rounds: int = ROUNDS) -> None:
         """
         @param reactor: C{IReactorFDSet} and C{IReactorTime}.
+        @param rounds: how many batches are drained in one go.
         """
+        self._rounds = rounds
         self.clock = reactor
         self._reactor = reactor
         self._epoll = select.epoll()
@@ -159,7 +161,7 @@ class Poller:
         poll = self._epoll.poll
         watched = self._watched.get
         self._busy = True
-        for _ in range(ROUNDS):
+        for _ in range(self._rounds):
             if self._epoll.closed:
                 break
             events = poll(0, BATCH)
@@ -221,5 +223,6 @@ class Poller:
             for sock in self._closing:
                 sock.close()
             self._closing.clear()
+
 
 classImplements(Poller, IReadDescriptor)

@@ -102,23 +102,26 @@ class Readers:
             self.forget(descriptor)
 
 
-class PortableListener(Listener):
+class Adopting:
     """
-    Accepts on a socket, and gives what comes to the reactor.
+    Gives the connections of one listening socket to the reactor.
 
     Not C{adoptStreamPort}: Twisted's port would shorten the backlog, and take away the name of a unix socket when
     it stops, which a reload still needs.
     """
 
-    def __init__(self, readers: Readers, reactor: Any, sock: socket.socket, accepted: Any, complain: Any) -> None:
-        super().__init__(readers, reactor, sock, accepted, complain)
+    def __init__(self, reactor: Any, family: int, accepted: Callable[[Any], None]) -> None:
         self._reactor = reactor
+        self._family = family
         self._factory = LandingFactory(reactor, accepted)
 
-    def _made(self, descriptor: int, sockaddr: Any) -> None:
+    def made(self, descriptor: int) -> None:
+        """
+        Take a connection.
+        """
         try:
             os.set_blocking(descriptor, False)
-            self._reactor.adoptStreamConnection(descriptor, self._kind[0], self._factory)
+            self._reactor.adoptStreamConnection(descriptor, self._family, self._factory)
         except OSError:
             pass  # that client is gone again
         finally:
@@ -220,11 +223,12 @@ class PortableNetwork:
 
     def listen(
         self, sock: socket.socket, accepted: Callable[[PortableLeg], None], complain: Callable[[OSError], None]
-    ) -> PortableListener:
+    ) -> Listener:
         """
         @see: L{sniproxy.net.network.Network.listen}
         """
-        return PortableListener(self._readers, self._reactor, sock, accepted, complain)
+        adopting = Adopting(self._reactor, sock.family, accepted)
+        return Listener(self._readers, self._reactor, sock, accepted, complain, adopting.made)
 
     def connect(
         self, address: Address, options: ConnectOptions, done: Callable[[Any, int], None]
@@ -263,5 +267,6 @@ class PortableNetwork:
         """
         self.deadlines.stop()
         self._readers.stop()
+
 
 classImplements(Reader, IReadDescriptor)

@@ -13,12 +13,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from zope.interface import classImplements
 
 from sniproxy.interfaces import ILeg, IRelay
-from sniproxy.net.pipes import Pipes
+from sniproxy.net.pipes import Pipe
 from sniproxy.net.relay import NEVER, Flow, Options, Relaying, Result, Side
 from sniproxy.net.timers import Holder
 
@@ -34,16 +34,33 @@ _FLAGS: Final = 1 | 2
 """SPLICE_F_MOVE | SPLICE_F_NONBLOCK"""
 
 
+class Lender(Protocol):
+    """
+    Who lends pipes: L{sniproxy.net.pipes.Pipes}.
+    """
+
+    def borrow(self) -> Pipe | None:
+        """
+        @return: an empty pipe; None where there is none to be had.
+        """
+
+    def give_back(self, pipe: Pipe) -> None:
+        """
+        Take it back, whatever is inside.
+        """
+
+
 class Splicing(Relaying):
     """
     Flows that end up in the kernel. Borrows a pipe for each that moves.
     """
 
-    __slots__ = ("_pipes",)
+    __slots__ = ("_pipes", "_turn")
 
     def __init__(
         self,
-        pipes: Pipes,
+        pipes: Lender,
+        turn: int,
         client: Any,
         upstream: Any,
         options: Options,
@@ -53,6 +70,7 @@ class Splicing(Relaying):
     ) -> None:
         super().__init__(client, upstream, options, done, holder, now)
         self._pipes = pipes
+        self._turn = turn
         self.up.switch_at = self.down.switch_at = FIRST
 
     def pump(self, flow: Flow) -> None:
@@ -85,7 +103,7 @@ class Splicing(Relaying):
         sink = flow.sink.number
         other: Side = "upstream" if flow.side == "client" else "client"
         due = self.now() + self.options.timeout
-        for _ in range(TURN):
+        for _ in range(self._turn):
             if pipe.inside:
                 try:
                     moved = os.splice(pipe.read, sink, pipe.inside, flags=_FLAGS)
@@ -160,8 +178,12 @@ class SpliceRelay:
     Carries two legs that both answer a descriptor.
     """
 
-    def __init__(self, pipes: Pipes) -> None:
+    def __init__(self, pipes: Lender, turn: int = TURN) -> None:
+        """
+        @param turn: how many times a flow fills or empties its pipe in one go.
+        """
         self._pipes = pipes
+        self._turn = turn
 
     def can_carry(self, client: ILeg, upstream: ILeg) -> bool:
         """
@@ -181,6 +203,7 @@ class SpliceRelay:
         """
         @see: L{IRelay.make}
         """
-        return Splicing(self._pipes, client, upstream, options, done, holder, now)
+        return Splicing(self._pipes, self._turn, client, upstream, options, done, holder, now)
+
 
 classImplements(SpliceRelay, IRelay)

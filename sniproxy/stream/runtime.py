@@ -57,7 +57,7 @@ class Engine:
         """
         self.reactor = reactor
         self.time = time
-        self.network = network_for(reactor) if network is None else network
+        self.network: Any = network_for(reactor) if network is None else network
         self.next_number: Callable[[], int] = count(1).__next__
         self.kept: dict[Hashable, Any] = {}
 

@@ -12,8 +12,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.addresses import Address
-from sniproxy.net import accept as module
-from sniproxy.net.accept import PAUSE, Listener
+from sniproxy.net.accept import PAUSE, TURN, Listener
 from tests.support.legs import Engine, open_descriptors
 
 
@@ -67,7 +66,7 @@ class ListenerTests(SynchronousTestCase):
         self.engine.stop()
         self.assertEqual(open_descriptors() - self.before, set())
 
-    def listener(self, sock: Any = None, accepted: Any = None) -> Listener:
+    def listener(self, sock: Any = None, accepted: Any = None, turn: int = TURN) -> Listener:
         """
         One that has begun.
         """
@@ -77,6 +76,7 @@ class ListenerTests(SynchronousTestCase):
             sock or self.server,
             accepted or self.legs.append,
             self.complaints.append,
+            turn=turn,
         )
         listener.start()
         return listener
@@ -121,8 +121,7 @@ class ListenerTests(SynchronousTestCase):
         """
         Not all are accepted in one go, and none is forgotten.
         """
-        self.patch(module, "TURN", 2)
-        listener = self.listener()
+        listener = self.listener(turn=2)
         for _ in range(5):
             self.connect()
         listener.handler(1)

@@ -13,22 +13,21 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from sniproxy.interfaces import IRelay
-from sniproxy.net import splice
 from sniproxy.net.pipes import FIRST as PIPE
 from sniproxy.net.pipes import LARGE, Pipe, Pipes
 from sniproxy.net.relay import Options, Relaying, Result
-from sniproxy.net.splice import FIRST, SpliceRelay
+from sniproxy.net.splice import FIRST, TURN, SpliceRelay
 from tests.net.conformance import LARGE as MUCH
 from tests.net.conformance import RelayTestCase, World, noise
 
 
-class Counting(Pipes):
+class Counting:
     """
     Pipes that are counted.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        self._pipes = Pipes()
         self.lent: list[Pipe | None] = []
         self.returned: list[Pipe] = []
 
@@ -36,7 +35,7 @@ class Counting(Pipes):
         """
         Count.
         """
-        pipe = super().borrow()
+        pipe = self._pipes.borrow()
         self.lent.append(pipe)
         return pipe
 
@@ -45,13 +44,23 @@ class Counting(Pipes):
         Count.
         """
         self.returned.append(pipe)
-        super().give_back(pipe)
+        self._pipes.give_back(pipe)
+
+    def close(self) -> None:
+        """
+        Close the idle ones.
+        """
+        self._pipes.close()
 
 
 class SplicingTestCase(RelayTestCase):
     """
     With pipes of its own.
+
+    @cvar turn: how many steps a flow takes in one go.
     """
+
+    turn = TURN
 
     def setUp(self) -> None:
         self.pipes = self.make_pipes()
@@ -70,7 +79,7 @@ class SplicingTestCase(RelayTestCase):
         super().tearDown()
 
     def relay(self, world: World) -> Any:
-        return SpliceRelay(self.pipes)
+        return SpliceRelay(self.pipes, self.turn)
 
 
 class UnixTests(SplicingTestCase):
@@ -180,7 +189,7 @@ class UnixTests(SplicingTestCase):
         """
         A flow that has moved its share lets others have their turn, and goes on by itself.
         """
-        self.patch(splice, "TURN", 1)
+        self.turn = 1
         self.go()
         self.carry((self.client, self.upstream, noise(MUCH)), (self.upstream, self.client, noise(MUCH)))
 
@@ -200,16 +209,13 @@ class OneTurnTests(SplicingTestCase):
     """
 
     resets = False
-
-    def setUp(self) -> None:
-        self.patch(splice, "TURN", 1)
-        super().setUp()
+    turn = 1
 
     def connect(self, world: World) -> Any:
         return world.plain_unix(), world.plain_unix()
 
 
-class NoPipes(Pipes):
+class NoPipes(Counting):
     """
     There is no descriptor left.
     """

@@ -7,74 +7,57 @@ from __future__ import annotations
 import os
 import socket
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.addresses import Address
 from sniproxy.stream.core_variables import CORE_VARIABLES
+from sniproxy.stream.session import Session
+from tests.support.sessions import lone_session
 
 CLIENT = Address("inet", "192.0.2.7", 40001)
 SERVER = Address("inet", "192.0.2.1", 443)
 
 
-@dataclass
-class FixedClock:
+class Carried:
     """
-    A clock that stands still.
-    """
-
-    monotonic: float = 100.0
-    wall: float = 1679012385.0
-
-    def now(self) -> float:
-        """
-        For intervals.
-        """
-        return self.monotonic
-
-    def time(self) -> float:
-        """
-        Of the wall.
-        """
-        return self.wall
-
-
-@dataclass
-class FakeServer:
-    """
-    A server as far as variables see it.
+    What has been counted.
     """
 
-    names: tuple[str, ...] = ()
-
-
-@dataclass
-class FakeSession:
-    """
-    A session as far as variables see it.
-    """
-
-    peer: Address = CLIENT
-    local: Address = SERVER
-    clock: FixedClock = field(default_factory=FixedClock)
-    server: FakeServer = field(default_factory=FakeServer)
-    begun: float = 100.0
-    number: int = 23
-    status: int = 200
-    bytes_received: int = 517
-    bytes_sent: int = 4096
+    bytes_received = 517
+    bytes_sent = 4096
+    bytes_to_upstream = 0
+    bytes_from_upstream = 0
 
 
 GETTERS = {variable.name: variable.get for variable in CORE_VARIABLES}
+
+
+def session_with(
+    peer: Address = CLIENT,
+    local: Address = SERVER,
+    names: tuple[str, ...] = (),
+    begun: float = 100.0,
+    wall: float = 1679012385.0,
+    status: int = 200,
+) -> Session:
+    """
+    A session at the moment 100.0 of the clock for intervals.
+    """
+    session = lone_session(peer, local, number=23, begun=begun, status=status)
+    session.runtime.now = lambda: 100.0
+    session.runtime.time = lambda: wall
+    session.server.names = names
+    session.traffic = Carried()
+    return session
 
 
 def value(name: str, **facts: Any) -> str:
     """
     A variable of a session with some facts of its own.
     """
-    answer: str = GETTERS[name](FakeSession(**facts))
+    answer: str = GETTERS[name](session_with(**facts))
     return answer
 
 
@@ -163,7 +146,7 @@ class VariableTests(SynchronousTestCase):
         The server's name is the first of its names, or nothing.
         """
         self.check({"server_name": ""})
-        self.check({"server_name": "a.example"}, server=FakeServer(("a.example", "b.example")))
+        self.check({"server_name": "a.example"}, names=("a.example", "b.example"))
 
     def test_session_time(self) -> None:
         """
@@ -188,7 +171,7 @@ class VariableTests(SynchronousTestCase):
             (1679041185.9999, "1679041185.999"),
             (1679041185.001, "1679041185.001"),
         ):
-            self.check({"msec": expected}, clock=FixedClock(wall=wall))
+            self.check({"msec": expected}, wall=wall)
 
     def test_what_is_volatile(self) -> None:
         """
@@ -220,8 +203,7 @@ class ZoneTests(SynchronousTestCase):
         self.addCleanup(restore)
         os.environ["TZ"] = zone
         time.tzset()
-        clock = FixedClock(wall=wall)
-        return value("time_local", clock=clock), value("time_iso8601", clock=clock)
+        return value("time_local", wall=wall), value("time_iso8601", wall=wall)
 
     def test_east(self) -> None:
         """

@@ -14,7 +14,7 @@ from sniproxy.config.grammar import Node
 from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IModule
 from sniproxy.stream.geo import geo
-from tests.support.sessions import FILE, configured
+from tests.support.sessions import FILE, configured, lone_session
 
 NODE = Node("test", (), (), None, FILE, 1)
 UNIX = Address("unix", "/run/x")
@@ -346,11 +346,7 @@ class VariableTests(GeoTestCase):
         ):
             build = configured(text % address)
             found = build.template("$v", NODE)
-
-            class Timed(Subject):
-                clock = type("Clock", (), {"time": staticmethod(lambda: 0.0)})
-
-            self.assertEqual(found(Timed(UNIX)), value, address)
+            self.assertEqual(found(lone_session(UNIX)), value, address)
 
     def test_volatile(self) -> None:
         """

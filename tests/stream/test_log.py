@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import socket
 import zlib
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from twisted.internet.task import Clock
@@ -21,46 +20,13 @@ from sniproxy.config.template import Variable
 from sniproxy.config.values import block
 from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IModule
-from sniproxy.levels import CRIT, ERROR
 from sniproxy.logs.error_log import ErrorLog
 from sniproxy.logs.sinks import Files, files_of
 from sniproxy.stream.log import log
 from sniproxy.stream.map import map_
 from sniproxy.stream.phases import Phase
 from sniproxy.stream.server import Server
-
-
-class FakeClock:
-    """
-    A clock that is moved by hand.
-    """
-
-    moment = 0.0
-
-    def now(self) -> float:
-        """
-        For intervals.
-        """
-        return self.moment
-
-
-@dataclass
-class FakeSession:
-    """
-    A session as far as logs see it.
-    """
-
-    facts: dict[str, str] = field(default_factory=dict)
-    values: dict[str, str | None] = field(default_factory=dict)
-    captures: tuple[str, ...] | None = None
-    clock: FakeClock = field(default_factory=FakeClock)
-    complaints: list[tuple[int, str]] = field(default_factory=list)
-
-    def log(self, level: int, message: str) -> None:
-        """
-        What the error log would hear.
-        """
-        self.complaints.append((level, message))
+from tests.support.sessions import lone_session
 
 
 class Surroundings:
@@ -74,11 +40,11 @@ class Surroundings:
         Directive("server", ("stream",), (0, 0), block, (), Inherit.NEVER, Repeat.LISTED, opens="stream.server"),
     )
     variables: ClassVar = (
-        Variable("key", lambda session: session.facts.get("key")),
-        Variable("state", lambda session: session.facts.get("state"), volatile=True),
-        Variable("arg_", lambda name: lambda session: session.facts.get(name), prefix=True, volatile=True),
+        Variable("key", lambda session: session.notes.get("key")),
+        Variable("state", lambda session: session.notes.get("state"), volatile=True),
+        Variable("arg_", lambda name: lambda session: session.notes.get(name), prefix=True, volatile=True),
         Variable("arg_long_", lambda name: lambda session: "long", prefix=True),
-        Variable("arg_exact", lambda session: session.facts.get("exact")),
+        Variable("arg_exact", lambda session: session.notes.get("exact")),
         Variable("key", lambda request: "of http", kind="http"),
     )
 
@@ -135,14 +101,20 @@ class LogTestCase(SynchronousTestCase):
         files.open(self.clock)
         return build.shared["servers"][-1], files
 
-    def end(self, server: Server, **facts: str) -> FakeSession:
+    def end(self, server: Server, **facts: str) -> list[str]:
         """
         Let a session end.
+
+        @return: what its error log says, but for client and server.
         """
-        session = FakeSession(facts)
+        lines: list[str] = []
+        session = lone_session(lines=lines, action="")
+        session.notes.update(facts)
         for handler in server.phases[Phase.LOG]:
-            self.assertIsNone(handler(session))  # type: ignore[arg-type]
-        return session
+            self.assertIsNone(handler(session))
+        around = ", client: 192.0.2.77, server: 192.0.2.1:443"
+        self.assertEqual([line.endswith(around) for line in lines], [True] * len(lines))
+        return [line.removesuffix(around) for line in lines]
 
     def raw(self, name: str) -> bytes:
         """
@@ -322,10 +294,9 @@ class NamedTests(LogTestCase):
         A variable cannot lead to the folder above; the configuration itself may.
         """
         server, _ = self.started("log_format a a; access_log sub/$key a; server { }")
-        session = self.end(server, key="../x")
         self.assertEqual(
-            session.complaints,
-            [(ERROR, f'access_log "{self.folder}/sub/../x" is ignored: a variable leads out of its folder')],
+            self.end(server, key="../x"),
+            [f'[error] *1 access_log "{self.folder}/sub/../x" is ignored: a variable leads out of its folder'],
         )
         self.assertEqual(os.listdir(self.folder), [])
         os.mkdir(os.path.join(self.folder, "sub"))
@@ -339,17 +310,17 @@ class NamedTests(LogTestCase):
         """
         server, _ = self.started("log_format a a; access_log $key a; server { }")
         self.assertEqual(
-            self.end(server, key="no/such").complaints,
-            [(CRIT, f'open() "{self.folder}/no/such" failed (2: No such file or directory)')],
+            self.end(server, key="no/such"),
+            [f'[crit] *1 open() "{self.folder}/no/such" failed (2: No such file or directory)'],
         )
         self.assertEqual(
-            self.end(server, key="a\0b").complaints,
-            [(CRIT, f'access_log "{self.folder}/a\0b" is ignored: no file can have this name')],
+            self.end(server, key="a\0b"),
+            [f'[crit] *1 access_log "{self.folder}/a\\x00b" is ignored: no file can have this name'],
         )
         server, _ = self.started("log_format a a; access_log /dev/$key a; server { }")
         self.assertEqual(
-            self.end(server, key="full").complaints,
-            [(CRIT, 'write() to "/dev/full" failed (28: No space left on device)')],
+            self.end(server, key="full"),
+            ['[crit] *1 write() to "/dev/full" failed (28: No space left on device)'],
         )
 
     def test_kept_open(self) -> None:

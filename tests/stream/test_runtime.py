@@ -14,11 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.addresses import Address
 from sniproxy.config.build import Build
 from sniproxy.logs.sinks import files_of
-from sniproxy.stream import runtime as under_test
+from sniproxy.net.network import network_for
 from sniproxy.stream.listening import Listening
 from sniproxy.stream.resolver import ResolverSettings
 from sniproxy.stream.runtime import Door, Engine, Runtime, attend, doors_of
-from tests.support.sessions import FakeEngine, FakeLeg, World, failure
+from tests.support.sessions import FakeLeg, FakeNetwork, World, failure
 
 PASS = "proxy_pass 192.0.2.2:1;"
 
@@ -63,7 +63,7 @@ class EngineTests(SynchronousTestCase):
         """
         Connections are counted from 1.
         """
-        engine = Engine(MemoryReactorClock(), lambda: 5.0, FakeEngine(MemoryReactorClock()).network)
+        engine = Engine(MemoryReactorClock(), lambda: 5.0, FakeNetwork(MemoryReactorClock()))
         self.assertEqual([engine.next_number() for _ in range(3)], [1, 2, 3])
         self.assertEqual(engine.time(), 5.0)
 
@@ -71,18 +71,15 @@ class EngineTests(SynchronousTestCase):
         """
         The network is the best there is for the reactor, and ends with the engine.
         """
-        made = FakeEngine(MemoryReactorClock()).network
-        asked: list[Any] = []
-
-        def network_for(reactor: Any) -> Any:
-            asked.append(reactor)
-            return made
-
-        self.patch(under_test, "network_for", network_for)
+        best = network_for(MemoryReactorClock())
+        best.stop()
         reactor = MemoryReactorClock()
         engine = Engine(reactor, lambda: 0.0)
-        self.assertEqual((engine.network, asked), (made, [reactor]))
-        engine.stop()
+        self.addCleanup(engine.stop)
+        self.assertIs(type(engine.network), type(best))
+        self.assertIs(engine.network.clock, reactor)
+        made = FakeNetwork(reactor)
+        Engine(reactor, lambda: 0.0, made).stop()
         self.assertTrue(made.stopped)
 
 

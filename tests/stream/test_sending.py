@@ -7,68 +7,45 @@ from __future__ import annotations
 import re
 import socket
 import struct
-from itertools import count
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.addresses import Address
 from sniproxy.config.directives import Scope
 from sniproxy.levels import DEBUG
 from sniproxy.logs.error_log import ErrorLog
 from sniproxy.net.legs import SocketLeg
 from sniproxy.net.tls_leg import TlsFailure
+from sniproxy.stream.core import listenings
 from sniproxy.stream.phases import FORBIDDEN, INTERNAL_SERVER_ERROR, OK, Phase
+from sniproxy.stream.runtime import Engine as StreamEngine
+from sniproxy.stream.runtime import Runtime
 from sniproxy.stream.sending import DROPPED, PATIENCE, send_text
 from sniproxy.stream.server import Server
 from sniproxy.stream.session import Session
 from tests.support.legs import Engine
+from tests.support.sessions import idle
 
 LONG = bytes(range(256)) * 160_000
 """More than a socket takes at once."""
 
 
-class FakeListening:
+class Breaking:
     """
-    Where the client came in.
-    """
-
-    text = "127.0.0.1:7"
-    by_name = False
-
-
-class FakeRuntime:
-    """
-    What a session needs of the configuration at work.
+    A leg that breaks.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self.deadlines = engine.network.deadlines
-        self.now = engine.network.deadlines.now
-        self.time = lambda: 0.0
-        self.next_number = count(1).__next__
-        self.over: list[Session] = []
-        self.faults = 0
+    def __init__(self, leg: SocketLeg) -> None:
+        self._leg = leg
 
-    def ended(self, session: Session) -> None:
-        """
-        Note it.
-        """
-        self.over.append(session)
-
-    def internal_error(self) -> None:
-        """
-        Note it.
-        """
-        self.faults += 1
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._leg, name)
 
 
-class BrokenLeg(SocketLeg):
+class BrokenLeg(Breaking):
     """
     A leg on which TLS has failed.
     """
-
-    __slots__ = ()
 
     def send(self, data: bytes | memoryview) -> int:
         """
@@ -85,7 +62,7 @@ class SendingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.engine = Engine()
         self.addCleanup(self.engine.stop)
-        self.runtime = FakeRuntime(self.engine)
+        self.runtime = Runtime(StreamEngine(self.engine.reactor, lambda: 0.0, self.engine.network), idle())
         self.lines: list[str] = []
         log = ErrorLog([(DEBUG, lambda level, line: self.lines.append(line.decode()))], lambda: 0.0)
         self.server = Server(Scope("stream.server", None, None), log, True)
@@ -95,13 +72,14 @@ class SendingTests(SynchronousTestCase):
             lambda session: self.logged.append((session.status, session.bytes_received, session.bytes_sent)),
         )
 
-    def session(self, leg: SocketLeg) -> Session:
+    def session(self, leg: SocketLeg | Breaking) -> Session:
         """
         A session of a client that is connected.
         """
-        runtime: Any = self.runtime
-        listening: Any = FakeListening()
-        return Session(runtime, listening, leg, self.server)
+        (listening,) = listenings(idle())
+        session = Session(self.runtime, listening, leg, self.server)
+        self.runtime.sessions.add(session)
+        return session
 
     def pair(self) -> tuple[Session, socket.socket]:
         """
@@ -147,7 +125,7 @@ class SendingTests(SynchronousTestCase):
         self.assertTrue(session.ended)
         self.assertEqual(self.read(far, session), "grüß dich\n".encode())
         self.assertEqual(self.logged, [(OK, 0, 12)])
-        self.assertEqual(self.runtime.over, [session])
+        self.assertEqual(self.runtime.sessions, set())
 
     def test_foreign_bytes(self) -> None:
         """
@@ -212,7 +190,7 @@ class SendingTests(SynchronousTestCase):
             self.told(),
             [
                 "connection timed out (110: Connection timed out) while returning text, client: 127.0.0.1, server: "
-                f"127.0.0.1:7, bytes from/to client:0/{sent}, bytes from/to upstream:0/0"
+                f"192.0.2.1:443, bytes from/to client:0/{sent}, bytes from/to upstream:0/0"
             ],
         )
 
@@ -267,7 +245,7 @@ class SendingTests(SynchronousTestCase):
         """
         leg, far = self.engine.tcp()
         self.addCleanup(far.close)
-        broken = BrokenLeg(self.engine.poller, leg.sock, Address("inet", "127.0.0.1", 1))
+        broken = BrokenLeg(leg)
         send_text(self.session(broken), "x")
         (line,) = self.told()
         self.assertIn("SSL_write() failed (SSL: ", line)
@@ -297,15 +275,13 @@ class SendingTests(SynchronousTestCase):
         A connection that breaks when all has been sent is an end like any other.
         """
 
-        class Breaking(SocketLeg):
-            __slots__ = ()
-
+        class BreakingLate(Breaking):
             def receive(self, limit: int) -> bytes | None:
                 raise ConnectionResetError(104, "Connection reset by peer")
 
         leg, far = self.engine.tcp()
         self.addCleanup(far.close)
-        send_text(self.session(Breaking(self.engine.poller, leg.sock, None)), "x")
+        send_text(self.session(BreakingLate(leg)), "x")
         self.assertEqual(self.logged, [(OK, 0, 1)])
 
     def test_no_upstream(self) -> None:
@@ -326,4 +302,4 @@ class SendingTests(SynchronousTestCase):
         send_text(session, LONG)
         session.finish(OK)
         self.engine.reactor.advance(100.0)
-        self.assertEqual((len(self.logged), self.runtime.faults), (1, 0))
+        self.assertEqual((len(self.logged), self.flushLoggedErrors()), (1, []))

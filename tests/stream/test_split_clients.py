@@ -12,21 +12,18 @@ from sniproxy.addresses import Address
 from sniproxy.config.grammar import Node
 from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IModule
+from sniproxy.stream.session import Session
 from sniproxy.stream.split_clients import murmur2, split_clients
-from tests.support.sessions import FILE, configured
+from tests.support.sessions import FILE, configured, lone_session
 
 NODE = Node("test", (), (), None, FILE, 1)
 
 
-class Subject:
+def subject(host: str) -> Session:
     """
-    What a variable is asked by: a session as far as this module sees it.
+    What a variable is asked by.
     """
-
-    def __init__(self, host: str) -> None:
-        self.peer = Address("inet", host, 7)
-        self.values: dict[str, str | None] = {}
-        self.captures: tuple[str, ...] | None = None
+    return lone_session(Address("inet", host, 7))
 
 
 class HashTests(SynchronousTestCase):
@@ -58,7 +55,7 @@ class SplitTests(SynchronousTestCase):
         """
         build = configured("stream { split_clients $remote_addr$remote_port $v { " + body + " } }")
         template = build.template("$v", NODE)
-        values = [template(Subject(f"10.0.{place >> 8}.{place & 255}")) for place in range(count)]
+        values = [template(subject(f"10.0.{place >> 8}.{place & 255}")) for place in range(count)]
         return {value: values.count(value) for value in sorted(set(values))}
 
     def test_shares(self) -> None:
@@ -77,10 +74,10 @@ class SplitTests(SynchronousTestCase):
         build = configured("stream { split_clients $remote_addr $v { 25% a; 25% b; * c; } }")
         template = build.template("$v", NODE)
         for place in range(500):
-            subject = Subject(f"10.0.{place >> 8}.{place & 255}")
-            hashed = murmur2(subject.peer.host.encode())
+            session = subject(f"10.0.{place >> 8}.{place & 255}")
+            hashed = murmur2(session.peer.host.encode())
             wanted = "a" if hashed < 1073741823 else "b" if hashed < 2147483646 else "c"
-            self.assertEqual(template(subject), wanted)
+            self.assertEqual(template(session), wanted)
 
     def test_no_rest(self) -> None:
         """

@@ -4,9 +4,6 @@ Tests for L{sniproxy.stream.ssl_preread}.
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 from twisted.plugin import IPlugin
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -15,7 +12,7 @@ from sniproxy.addresses import Address
 from sniproxy.interfaces import IModule
 from sniproxy.stream.ssl_preread import ssl_preread
 from tests.support import hellos, pki
-from tests.support.sessions import FarEnd, World, client_connection
+from tests.support.sessions import FarEnd, World, client_connection, lone_session
 
 MAPPED = """
 map $ssl_preread_server_name $target {
@@ -332,6 +329,6 @@ class InsideTlsTests(PrereadCase):
         """
         The hello of TLS with us is not what this module read.
         """
-        session: Any = SimpleNamespace(hello=hellos.parsed("a.example"), tls=object(), notes={})
+        session = lone_session(hello=hellos.parsed("a.example"), tls=object())
         for variable in ssl_preread.variables:
             self.assertIsNone(variable.get(session))

@@ -4,9 +4,6 @@ Tests for L{sniproxy.stream.upstream}.
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 from twisted.plugin import IPlugin
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -20,7 +17,6 @@ from sniproxy.config.grammar import Node
 from sniproxy.config.values import block
 from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IBalancer, IModule
-from sniproxy.levels import WARN
 from sniproxy.stream.upstream import (
     Upstream,
     balance_with,
@@ -29,6 +25,7 @@ from sniproxy.stream.upstream import (
     literal,
     upstream,
 )
+from tests.support.sessions import lone_session
 
 NODE = Node("proxy_pass", ("x",), (False, False), None, "edge.conf", 9)
 
@@ -82,23 +79,6 @@ def build(text: str) -> Build:
     A configuration with this inside its stream block.
     """
     return configure("stream {\n" + text + "\n}", [Around(), upstream], file="edge.conf", lookup=lookup)
-
-
-class FakeSession:
-    """
-    What the module asks of a session.
-    """
-
-    def __init__(self) -> None:
-        self.time = 0.0
-        self.clock = SimpleNamespace(now=lambda: self.time)
-        self.lines: list[tuple[int, str]] = []
-
-    def log(self, level: int, message: str) -> None:
-        """
-        Keep a line.
-        """
-        self.lines.append((level, message))
 
 
 class Case(SynchronousTestCase):
@@ -341,7 +321,8 @@ class SessionTests(Case):
     """
 
     def setUp(self) -> None:
-        self.session: Any = FakeSession()
+        self.lines: list[str] = []
+        self.session = lone_session(lines=self.lines, action="")
 
     def test_failures_are_logged_in_the_session(self) -> None:
         """
@@ -351,7 +332,8 @@ class SessionTests(Case):
         choice = group.begin(self.session)
         self.assertEqual(choice.next(), group.group.peers[0])
         choice.release(True)
-        self.assertEqual(self.session.lines, [(WARN, "upstream server temporarily disabled")])
+        (line,) = self.lines
+        self.assertTrue(line.startswith("[warn] *1 upstream server temporarily disabled, client: "), line)
         self.assertNotIn(group.group.peers[0], [group.begin(self.session).next() for _ in range(3)])
-        self.session.time = 10.5
+        self.session.runtime.now = lambda: 10.5
         self.assertIn(group.group.peers[0], [group.begin(self.session).next() for _ in range(3)])

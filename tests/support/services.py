@@ -16,7 +16,7 @@ from sniproxy.addresses import Address
 from sniproxy.service import serving
 from sniproxy.service.main import ProxyService
 from tests.support.processes import Reactor
-from tests.support.sessions import FakeEngine, FakeLeg
+from tests.support.sessions import FakeLeg, engine_in_memory
 
 
 class ServiceCase(SynchronousTestCase):
@@ -28,7 +28,7 @@ class ServiceCase(SynchronousTestCase):
         self.folder = tempfile.mkdtemp(prefix="sniproxy")
         self.addCleanup(shutil.rmtree, self.folder)
         self.reactor = Reactor()
-        self.engine = FakeEngine(self.reactor)
+        self.engine = engine_in_memory(self.reactor)
         self.patch(serving, "Engine", lambda reactor, time: self.engine)
         self.collector: list[str] = []
         for name in ("collect", "freeze", "set_threshold"):

@@ -20,9 +20,11 @@ import errno
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from OpenSSL import SSL, crypto
+from twisted.internet.task import Clock
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -41,7 +43,7 @@ from sniproxy.plugins import shipped
 from sniproxy.stream.core import assemble, listenings
 from sniproxy.stream.listening import Listening
 from sniproxy.stream.phases import Phase
-from sniproxy.stream.runtime import Runtime
+from sniproxy.stream.runtime import Engine, Runtime
 from sniproxy.stream.server import Server
 from sniproxy.stream.session import Session
 from tests.support.datagrams import DatagramReactor
@@ -62,6 +64,13 @@ def failure(number: int) -> OSError:
     What the system says for an error number.
     """
     return OSError(number, os.strerror(number))
+
+
+def bare_line(line: bytes) -> str:
+    """
+    A line of the error log without time and process.
+    """
+    return HEADER.sub(r"[\1] ", line.decode("utf-8", "surrogateescape").rstrip("\n"))
 
 
 # Configurations
@@ -94,7 +103,7 @@ class Watching:
         server.handle(Phase.LOG, self._ended.append)
 
     def _hear(self, level: int, line: bytes) -> None:
-        self._lines.append(HEADER.sub(r"[\1] ", line.decode("utf-8", "surrogateescape").rstrip("\n")))
+        self._lines.append(bare_line(line))
 
 
 def shipped_modules() -> list[Any]:
@@ -511,35 +520,11 @@ class FakeNetwork:
             leg.edge(leg.ready())
 
 
-class FakeEngine:
+def engine_in_memory(reactor: Any) -> Engine:
     """
-    What L{sniproxy.stream.runtime.Engine} is, over a network in memory.
+    An engine over a network in memory, whose wall clock goes as the other one does.
     """
-
-    def __init__(self, reactor: Any) -> None:
-        self.reactor = reactor
-        self.network: Any = FakeNetwork(reactor)
-        self.kept: dict[Any, Any] = {}
-        self._number = 0
-
-    def time(self) -> float:
-        """
-        The wall clock: it goes as the other one does.
-        """
-        return NOW + float(self.reactor.seconds())
-
-    def next_number(self) -> int:
-        """
-        Count.
-        """
-        self._number += 1
-        return self._number
-
-    def stop(self) -> None:
-        """
-        The end.
-        """
-        self.network.stop()
+    return Engine(reactor, lambda: NOW + float(reactor.seconds()), FakeNetwork(reactor))
 
 
 class World:
@@ -558,12 +543,12 @@ class World:
         names: Mapping[str, Sequence[str]] = {},
         modules: Sequence[Any] = (),
         level: int = DEBUG,
-        engine: FakeEngine | None = None,
+        engine: Engine | None = None,
     ) -> None:
         """
         @param text: the inside of C{stream}, or a whole file that has such a block.
         """
-        self.engine = FakeEngine(DatagramReactor()) if engine is None else engine
+        self.engine = engine_in_memory(DatagramReactor()) if engine is None else engine
         self.reactor: DatagramReactor = self.engine.reactor
         self.network: FakeNetwork = self.engine.network
         self.lines: list[str] = []
@@ -571,7 +556,7 @@ class World:
         watching = Watching(self.lines, self.ended, level)
         whole = text if "stream {" in text else f"stream {{\n{text}\n}}"
         self.build = configured(whole, files, names, [watching, *modules], self.engine.time)
-        self.runtime = Runtime(self.engine, self.build)  # type: ignore[arg-type]
+        self.runtime = Runtime(self.engine, self.build)
 
     @property
     def listening(self) -> tuple[Listening, ...]:
@@ -630,6 +615,36 @@ class World:
         Of the sessions that have ended, in order.
         """
         return [session.status for session in self.ended]
+
+
+@lru_cache
+def idle() -> Build:
+    """
+    A configuration in which nothing happens.
+    """
+    return configured("stream { server { listen 192.0.2.1:443; return x; } }")
+
+
+def lone_session(
+    peer: Address = CLIENT, local: Address | None = None, lines: list[str] | None = None, **facts: Any
+) -> Session:
+    """
+    A session in which nothing happens: what variables and logs are asked for.
+
+    @param local: the address it has connected to; that of its C{listen}, unless told otherwise.
+    @param lines: to which its error log is added, without time and process.
+    @param facts: attributes that it has got meanwhile.
+    """
+    engine = engine_in_memory(Clock())
+    (listening,) = listenings(idle())
+    leg = FakeLeg(engine.network, peer, local or listening.address)
+    heard: list[str] = [] if lines is None else lines
+    log = ErrorLog([(DEBUG, lambda level, line: heard.append(bare_line(line)))], engine.time)
+    server = Server(listening.default.scope, log, True)
+    session = Session(Runtime(engine, idle()), listening, leg, server)
+    for name, value in facts.items():
+        setattr(session, name, value)
+    return session
 
 
 class FarEnd:
