@@ -15,7 +15,7 @@ from sniproxy.config.grammar import Node
 from sniproxy.config.template import Template
 from sniproxy.errors import ConfigError
 from sniproxy.stream import certificates
-from sniproxy.stream.ssl_settings import conf_command, passwords, protocols, single, tell
+from sniproxy.stream.ssl_settings import conf_command, joined, listed, passwords, protocols, single, tell
 from sniproxy.tls.commands import perform
 from sniproxy.tls.contexts import ClientContext, client_context
 from sniproxy.tls.files import wire
@@ -46,7 +46,7 @@ CERTIFICATE: Final[Directive[certificates.Name]] = single("proxy_ssl_certificate
 CERTIFICATE_KEY: Final[Directive[certificates.Name]] = single("proxy_ssl_certificate_key", certificates.key, "")
 CERTIFICATE_CACHE: Final = single("proxy_ssl_certificate_cache", certificates.cache, None, 3)
 PASSWORD_FILE: Final = single("proxy_ssl_password_file", passwords, ())
-PROTOCOLS: Final = single("proxy_ssl_protocols", protocols, DEFAULT_PROTOCOLS, MANY)
+PROTOCOLS: Final[Directive[tuple[tuple[str, ...], ...]]] = listed("proxy_ssl_protocols", protocols, MANY)
 CIPHERS: Final = single("proxy_ssl_ciphers", values.text, "DEFAULT")
 TRUSTED_CERTIFICATE: Final = single("proxy_ssl_trusted_certificate", values.path, "")
 CRL: Final = single("proxy_ssl_crl", values.path, "")
@@ -111,7 +111,7 @@ def upstream_tls(scope: Scope, build: Build) -> UpstreamTls | None:
     policy = ClientPolicy(
         certificates=() if varies else pairs,  # type: ignore[arg-type]
         passwords=scope[PASSWORD_FILE],
-        protocols=scope[PROTOCOLS],
+        protocols=joined(scope[PROTOCOLS], DEFAULT_PROTOCOLS),
         ciphers=scope[CIPHERS],
         verify=scope[VERIFY],
         depth=scope[VERIFY_DEPTH],

@@ -31,12 +31,22 @@ T = Any
 
 def protocols(node: Node, build: Build, scope: Scope) -> tuple[str, ...]:
     """
-    C{ssl_protocols} and C{proxy_ssl_protocols}: words of L{PROTOCOLS}.
+    C{ssl_protocols} and C{proxy_ssl_protocols}: words of L{PROTOCOLS}, added to those of the same directive before.
     """
-    for word in node.args:
+    before = {word for node in scope.nodes.get(build.declared[node.name][0], ())[:-1] for word in node.args}
+    for place, word in enumerate(node.args):
         if word not in PROTOCOLS:
             raise ConfigError(f'invalid value "{word}"')
+        if word in before or word in node.args[:place]:
+            build.warn(f'duplicate value "{word}"', node)
     return tuple(dict.fromkeys(node.args))
+
+
+def joined(listed: tuple[tuple[str, ...], ...], default: tuple[str, ...]) -> tuple[str, ...]:
+    """
+    The words of a directive that may be repeated, each once.
+    """
+    return tuple(dict.fromkeys(word for words in listed for word in words)) or default
 
 
 def passwords(node: Node, build: Build, scope: Scope) -> tuple[bytes, ...]:
@@ -55,11 +65,11 @@ def conf_command(node: Node, build: Build, scope: Scope) -> tuple[str, str]:
     return name, build.path(value) if name.lower() in FILES else value
 
 
-def listed(name: str, convert: Callable[[Node, Build, Scope], Any]) -> Directive[tuple[Any, ...]]:
+def listed(name: str, convert: Callable[[Node, Build, Scope], Any], most: int = 1) -> Directive[tuple[Any, ...]]:
     """
     A directive that may be repeated in a block.
     """
-    return Directive(name, _PLACES, (1, 1), convert, (), repeat=Repeat.LISTED)
+    return Directive(name, _PLACES, (1, most), convert, (), repeat=Repeat.LISTED)
 
 
 def single(name: str, convert: Callable[[Node, Build, Scope], Any], default: T, most: int = 1) -> Directive[T]:
@@ -80,12 +90,12 @@ CERTIFICATE: Final = listed("ssl_certificate", certificates.certificate)
 CERTIFICATE_KEY: Final = listed("ssl_certificate_key", certificates.key)
 CERTIFICATE_CACHE: Final = single("ssl_certificate_cache", certificates.cache, None, 3)
 PASSWORD_FILE: Final = single("ssl_password_file", passwords, ())
-PROTOCOLS_: Final = single("ssl_protocols", protocols, DEFAULT_PROTOCOLS, MANY)
+PROTOCOLS_: Final[Directive[tuple[tuple[str, ...], ...]]] = listed("ssl_protocols", protocols, MANY)
 CIPHERS: Final = single("ssl_ciphers", values.text, "HIGH:!aNULL:!MD5")
 PREFER: Final = single("ssl_prefer_server_ciphers", values.flag, False)
 CURVE: Final = single("ssl_ecdh_curve", values.text, "auto")
 DHPARAM: Final = single("ssl_dhparam", values.path, "")
-SESSION_CACHE: Final = single("ssl_session_cache", values.words, ("none",), 2)
+SESSION_CACHE: Final[Directive[tuple[tuple[str, ...], ...]]] = listed("ssl_session_cache", values.words, 2)
 SESSION_TICKETS: Final = single("ssl_session_tickets", values.flag, True)
 SESSION_TIMEOUT: Final = single("ssl_session_timeout", values.seconds, 300.0)
 ALPN: Final = single("ssl_alpn", _alpn, (), MANY)
@@ -119,9 +129,9 @@ def _pairs(scope: Scope, where: tuple[str, int]) -> tuple[tuple[certificates.Nam
     if chains and not keys:
         raise ConfigError('no "ssl_certificate_key" is defined for the "listen ... ssl" directive').at(*where)
     if len(keys) < len(chains):
-        last = chains[-1]
+        last = scope.where(CERTIFICATE)
         raise ConfigError(
-            f'no "ssl_certificate_key" is defined for certificate "{last if isinstance(last, str) else last.text}"'
+            f'no "ssl_certificate_key" is defined for certificate "{last.args[0] if last else ""}"'
             ' and the "listen ... ssl" directive'
         ).at(*where)
     return tuple(zip(chains, keys, strict=False))
@@ -143,12 +153,12 @@ def context_of(
     policy = ServerPolicy(
         certificates=() if varies else pairs,  # type: ignore[arg-type]
         passwords=scope[PASSWORD_FILE],
-        protocols=scope[PROTOCOLS_],
+        protocols=joined(scope[PROTOCOLS_], DEFAULT_PROTOCOLS),
         ciphers=scope[CIPHERS],
         prefer_server_ciphers=scope[PREFER],
         curves=scope[CURVE],
         dhparam=scope[DHPARAM],
-        session_cache=scope[SESSION_CACHE],
+        session_cache=tuple(word for words in scope[SESSION_CACHE] for word in words) or ("none",),
         session_tickets=scope[SESSION_TICKETS],
         session_timeout=scope[SESSION_TIMEOUT],
         alpn=scope[ALPN],

@@ -327,6 +327,18 @@ def set_signature_algorithms(context: SSL.Context, algorithms: str) -> bool:
     return taken
 
 
+def has_dh_parameters(pem: bytes) -> bool:
+    """
+    @param pem: a PEM file.
+    @return: whether there are DH parameters in it, be they fit for use or not.
+    @raise AttributeError: a binding is gone.
+    """
+    bio = _ffi.gc(_lib.BIO_new_mem_buf(pem, len(pem)), _lib.BIO_free)
+    parameters = _lib.PEM_read_bio_DHparams(bio, _ffi.NULL, _ffi.NULL, _ffi.NULL)
+    _lib.ERR_clear_error()
+    return parameters != _ffi.NULL and _ffi.gc(parameters, _lib.DH_free) is not None
+
+
 def set_dh_parameters(context: SSL.Context, pem: bytes) -> bool:
     """
     @param pem: a PEM file with DH parameters.

@@ -89,6 +89,8 @@ def set_groups(context: SSL.Context, policy: Policy) -> None:
     """
     Groups of the key exchange, and signature algorithms.
     """
+    if not policy.curves:
+        raise ConfigError('SSL_CTX_set1_curves_list("") failed')
     if policy.curves != "auto" and not native.set_groups(context, policy.curves):
         text = f"error:0A080106:SSL routines::passed invalid argument:group '{policy.curves}' cannot be set"
         raise failed("SSL_CTX_set1_curves_list", policy.curves, text)
@@ -175,6 +177,9 @@ def set_key_exchange(context: SSL.Context, policy: ServerPolicy, files: Files) -
         except OSError as error:
             raise failed("BIO_new_file", policy.dhparam, pem.read_failure(policy.dhparam, error)) from None
         if not native.set_dh_parameters(context, data):
+            if native.has_dh_parameters(data):
+                text = "error:0A00018A:SSL routines::dh key too small"
+                raise failed("SSL_CTX_set_tmp_dh", policy.dhparam, text)
             text = f"{pem.NO_START}:Expecting: DH PARAMETERS"
             raise failed("PEM_read_bio_DHparams", policy.dhparam, text)
     else:
@@ -213,7 +218,7 @@ def _cache_mode(words: Iterable[str]) -> tuple[int, list[str]]:
     @return: the C{SESS_CACHE_…} flags, and warnings.
     @raise ConfigError: as ngx_stream_ssl_session_cache.
     """
-    mode = SSL.SESS_CACHE_SERVER | SSL.SESS_CACHE_NO_INTERNAL_STORE
+    kind = ""
     warnings: list[str] = []
     for word in words:
         match = _CACHE.fullmatch(word)
@@ -222,15 +227,20 @@ def _cache_mode(words: Iterable[str]) -> tuple[int, list[str]]:
         size = match["size"]
         if size is not None and int(size) * _UNITS[match["unit"].lower()] < _SMALLEST_CACHE:
             raise ConfigError(f'session cache "{word}" is too small')
-        if word == "off":
-            return SSL.SESS_CACHE_OFF, warnings
-        if word != "none":
-            mode = SSL.SESS_CACHE_SERVER
+        if size is None:
+            kind = word.partition(":")[0]
+        elif not kind:
+            kind = "shared"
         if size is not None:
             warnings.append(f'session cache "{word}" is kept by each worker for itself and for each server alone')
         elif match["sessions"]:
             warnings.append(f'session cache "{word}" has OpenSSL\'s size, 20480 sessions')
-    return mode, warnings
+    # as nginx: of off, none and builtin the last one counts, and the first two leave a shared cache unused
+    if kind == "off":
+        return SSL.SESS_CACHE_OFF, []
+    if kind == "none":
+        return SSL.SESS_CACHE_SERVER | SSL.SESS_CACHE_NO_INTERNAL_STORE, []
+    return SSL.SESS_CACHE_SERVER, warnings
 
 
 def set_client_verification(context: SSL.Context, policy: ServerPolicy, files: Files, exact: bool) -> None:

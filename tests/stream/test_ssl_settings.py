@@ -71,7 +71,7 @@ class DirectiveTests(test_ssl.SslCase):
         Each certificate needs a key.
         """
         (complaint,) = self.complaints(CERTIFICATE + "ssl_certificate b.example.pem;")
-        self.assertIn('no "ssl_certificate_key" is defined for certificate "/etc/b.example.pem"', complaint)
+        self.assertIn('no "ssl_certificate_key" is defined for certificate "b.example.pem"', complaint)
 
     def test_passwords(self) -> None:
         """
@@ -82,6 +82,21 @@ class DirectiveTests(test_ssl.SslCase):
         self.assertLetIn(here, self.begun(here))
         (complaint,) = self.complaints("ssl_password_file nowhere;", "443")
         self.assertIn("/etc/nowhere", complaint)
+
+    def test_repeated(self) -> None:
+        """
+        Protocols and caches of several directives of a block are joined; what comes twice is a warning.
+        """
+        here = world(
+            "ssl_protocols TLSv1.2;",
+            server(
+                "ssl_protocols TLSv1.3; ssl_protocols TLSv1.2 TLSv1.3;"
+                "ssl_session_cache builtin; ssl_session_cache none;"
+            ),
+        )
+        policy = here.listening[0].default.tls.policy
+        self.assertEqual((policy.protocols, policy.session_cache), (("TLSv1.3", "TLSv1.2"), ("builtin", "none")))
+        self.assertEqual([each.message for each in here.build.warnings], ['duplicate value "TLSv1.3"'])
 
     def test_protocol_words(self) -> None:
         """

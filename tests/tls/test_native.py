@@ -232,6 +232,12 @@ class NativeTests(SynchronousTestCase):
         self.assertFalse(native.set_groups(context, "bogus"))
         self.assertEqual(native._lib.ERR_peek_error(), 0)
 
+    def test_has_dh_parameters(self) -> None:
+        """
+        Whether there are DH parameters can be told apart from whether they are taken.
+        """
+        self.assertEqual((native.has_dh_parameters(DH_PARAMETERS), native.has_dh_parameters(b"x")), (True, False))
+
     def test_dh_parameters(self) -> None:
         """
         DH parameters are taken from PEM, and what is none is not and leaves no error behind.

@@ -21,6 +21,17 @@ RSA = pki.leaf(CA, "leaf.example.com", kind="rsa")
 OLD = "TLSv1", "TLSv1.1"
 
 
+SMALL_DH_PARAMETERS = b"""\
+-----BEGIN DH PARAMETERS-----
+MEYCQQC9vt1VOExQgpI/ZNjwqpQF/Ol373oZbrWe3K2L4SEwZgtekZEyvXcFYzDe
+3OpUXKXHbUsyCHcbQfF3G8Br/Hf3AgEC
+-----END DH PARAMETERS-----
+"""
+"""
+512 bits, which OpenSSL does not take.
+"""
+
+
 class SettingsCase(SynchronousTestCase):
     """
     A disk with a server's certificate.
@@ -222,7 +233,13 @@ class KeyExchangeTests(SettingsCase):
         """
         A file that is not there and a file without parameters are told.
         """
+        self.disk.files["/small"] = SMALL_DH_PARAMETERS
         self.assertTrue(self.refusal(dhparam="/no").startswith('BIO_new_file("/no") failed (SSL: error:80000002:'))
+        self.assertEqual(
+            self.refusal(dhparam="/small"),
+            'SSL_CTX_set_tmp_dh("/small") failed (SSL: error:0A00018A:SSL routines::dh key too small)',
+        )
+        self.assertEqual(self.refusal(curves=""), 'SSL_CTX_set1_curves_list("") failed')
         self.assertEqual(
             self.refusal(dhparam="/s.pem"),
             'PEM_read_bio_DHparams("/s.pem") failed '
@@ -260,6 +277,22 @@ class SessionTests(SettingsCase):
                 self.assertTrue(
                     self.resumed(protocol, session_cache=cache, session_tickets=False), f"{protocol} {cache}"
                 )
+
+    def test_last_word(self) -> None:
+        """
+        Of off, none and builtin the last one counts, and the first two leave a shared cache unused, in any order.
+        """
+        shared = "shared:a:1m"
+        for cache, resumed in (
+            ((shared, "none"), False),
+            (("off", shared), False),
+            (("off", "builtin"), True),
+            (("none", "builtin", shared), True),
+            (("builtin", "none"), False),
+        ):
+            self.assertEqual(self.resumed("TLSv1.2", session_cache=cache, session_tickets=False), resumed, cache)
+            if not resumed:
+                self.assertEqual(self.server(session_cache=cache).warnings, ())
 
     def test_warnings(self) -> None:
         """
