@@ -12,6 +12,7 @@ import os
 import select
 import socket
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet import tcp, unix
@@ -345,10 +346,10 @@ class PortableNetworkTests(SynchronousTestCase):
         self.assertIsInstance(reader, Reader)
         reader.connectionLost(None)
 
-        def fault(bits: int) -> None:
+        def fault() -> None:
             raise ZeroDivisionError
 
-        self.patch(listener, "handler", fault)
+        self.patch(listener, "_sock", SimpleNamespace(_accept=fault, fileno=self.server.fileno))
         self.assertIsNone(reader.doRead())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 

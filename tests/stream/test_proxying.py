@@ -13,9 +13,10 @@ from twisted.names.dns import Record_A
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.addresses import Address
+from sniproxy.balancing.choice import Balancer
 from sniproxy.errors import BindError, TransparencyError
 from sniproxy.levels import ERROR
-from sniproxy.stream.upstream import Upstream, groups
+from sniproxy.stream.upstream import groups
 from tests.support import pki
 from tests.support.sessions import (
     Attempt,
@@ -101,8 +102,8 @@ class ProxyingCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.calls: list[str] = []
-        begin = Upstream.begin
-        self.patch(Upstream, "begin", lambda upstream, session: Counting(begin(upstream, session), self.calls))
+        begin = Balancer.begin
+        self.patch(Balancer, "begin", lambda balancer, session: Counting(begin(balancer, session), self.calls))
 
     def counted(self, text: str, **settings: Any) -> World:
         """
@@ -743,10 +744,10 @@ class ResolverTests(ProxyingCase):
         """
         client = self.world.client()
 
-        def raises(upstream: Upstream, session: Any) -> Any:
+        def raises(balancer: Balancer, session: Any) -> Any:
             raise ZeroDivisionError("a fault of ours")
 
-        self.patch(Upstream, "begin", raises)
+        self.patch(Balancer, "begin", raises)
         self.answer("192.0.2.9")
         self.assertEqual((self.world.statuses(), client.closed), ([500], True))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
