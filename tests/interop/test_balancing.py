@@ -255,6 +255,30 @@ class SamePeers(BalancingTestCase):
         group = f"hash $remote_addr consistent; server unix:{path} max_fails=0; " + self.servers("a", "b", "c")
         self.same(group, visits(60))
 
+    def test_backups_before(self) -> None:
+        """
+        Backups that stand before C{hash} are accepted, and have their turns when the others are of no use.
+        """
+        servers = self.servers("a down", "nobody fail_timeout=60", "b backup", "c backup weight=2")
+        for line in ("hash $remote_addr;", "hash $remote_addr consistent;"):
+            self.assertEqual(set(self.same(servers + line, visits(9))), {"b", "c"})
+
+    def test_twice(self) -> None:
+        """
+        A server that is listed twice is two peers, which share their points.
+        """
+        servers = self.servers("a", "a weight=2", "b", "c weight=3")
+        for line in ("", "hash $remote_addr;", "hash $remote_addr consistent;", "least_conn;"):
+            self.same(line + servers, visits(30))
+
+    def test_names(self) -> None:
+        """
+        A server's name is its place on the circle, and each of its addresses a peer.
+        """
+        servers = f"server localhost:{self.ports['a']} max_fails=0; server localhost:{self.ports['b']} max_fails=0;"
+        for line in ("", "hash $remote_addr;", "hash $remote_addr consistent;"):
+            self.same(line + servers + self.servers("c"), visits(20))
+
     def test_no_key(self) -> None:
         """
         Without a key there is round robin, on the circle too.
