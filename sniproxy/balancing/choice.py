@@ -116,7 +116,13 @@ class Choice:
 
         @param place: of the peer in its group.
         """
-        return not (self._tried >> place & 1 or peer.down or peer.aside(now) or peer.full())
+        # mostly nothing is wrong with a peer, and that is seen without asking it
+        return not (
+            self._tried >> place & 1
+            or peer.down
+            or (peer.fails and peer.aside(now))
+            or (peer.max_conns and peer.full())
+        )
 
     def pick(self, group: Group, now: float) -> int | None:
         """

@@ -8,9 +8,9 @@ import socket
 import time
 
 from tests.support import clients, pki
-from tests.support.backends import Backend, digest, say
+from tests.support.backends import Backend, digest, say, swallow
 from tests.support.ports import free_port
-from tests.support.programs import PATIENCE
+from tests.support.programs import PATIENCE, eventually
 from tests.support.proxies import NGINX, ProxyTestCase
 
 SIZE = 200_000
@@ -92,6 +92,23 @@ class Rates(ProxyTestCase):
             count, seconds = self.download(client)
         self.assertEqual(count, SIZE)
         self.assertTrue(1.5 < seconds < 4, seconds)
+
+    def test_pieces_of_records(self) -> None:
+        """
+        What OpenSSL has decrypted and the rate has not let in yet comes later, and nothing of it is lost.
+        """
+        files = pki.leaf(pki.authority("Rates"), "rates.example.com").write(self.folder, "rates")
+        back = Backend(swallow)
+        settings = f"ssl_certificate {files.certificate}; ssl_certificate_key {files.key};"
+        port = self.edge(back, settings + "proxy_upload_rate 1000;", "ssl")
+        text = bytes(range(250)) * 12
+        begun = time.monotonic()
+        with clients.tls(port) as client:
+            client.sendall(text)
+            eventually(lambda: len(back.visits) == 1 and len(back.visits[0].received) == len(text), "all has arrived")
+            seconds = time.monotonic() - begun
+        self.assertEqual(bytes(back.visits[0].received), text)
+        self.assertTrue(1.5 < seconds < 5, seconds)
 
     def test_by_variable(self) -> None:
         """
