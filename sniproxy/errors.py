@@ -90,3 +90,15 @@ class TransparencyError(BindError):
     """
 
     call = "setsockopt(IP_TRANSPARENT)"
+
+
+class TlsFailure(OSError):
+    """
+    TLS broke: an alert, a bad record, a refused handshake.
+
+    @ivar reasons: OpenSSL's error queue, the oldest first: (library, function, reason).
+    """
+
+    def __init__(self, reasons: tuple[tuple[str, str, str], ...]) -> None:
+        super().__init__(reasons[0][2] if reasons else "unknown TLS error")
+        self.reasons = reasons

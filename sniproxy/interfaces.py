@@ -74,6 +74,7 @@ class ILeg(Interface):
     handler: Callable[[int], None] = Attribute("Called on each edge with the set of epoll's event bits; replaceable.")
     owner: Any = Attribute("An object with C{crashed()}, called when the handler raised; or None.")
     plain: bool = Attribute("Whether readiness to read says all: False where reading may wait for writing (TLS).")
+    over: bool = Attribute("Whether it is known that no byte will come any more, only the end.")
     held: bytes = Attribute("What was put back or taken early; it is received first.")
     connection: Any = Attribute("The OpenSSL connection of a leg that speaks TLS; None where bytes are plain.")
     peer: Address = Attribute("L{sniproxy.addresses.Address} of the far end.")
@@ -102,6 +103,11 @@ class ILeg(Interface):
         """
         @return: how many bytes of C{data} were taken, 0 when none can be now. After 0 the same bytes come again.
         @raise OSError: the connection is broken.
+        """
+
+    def send_last(data: bytes | memoryview) -> int:
+        """
+        As C{send}, when C{finish} or C{close} follow at once: the leg may keep the bytes, to send them with the end.
         """
 
     def finish() -> None:
@@ -183,9 +189,8 @@ class IRelay(Interface):
         @param done: called once, with L{sniproxy.net.relay.Result}; the legs are still open then.
         @param holder: whose deadline (L{sniproxy.net.timers.Holder}) every move puts off.
         @param now: the clock of that deadline.
-        @return: an object with C{begin(quiet)}, which takes both legs (C{quiet}: the upstream is known to have said
-            nothing yet), C{stop()}, which gives them back without a report, and the flows C{up} and C{down} with what
-            they C{received} and C{sent}.
+        @return: an object with C{begin()}, which takes both legs, C{stop()}, which gives them back without a report,
+            and the flows C{up} and C{down} with what they C{received} and C{sent}.
         """
 
 

@@ -25,9 +25,9 @@ from sniproxy.endpoints.facts import TLSFacts
 from sniproxy.endpoints.failures import CertificateRefused, HandshakeFailed
 from sniproxy.endpoints.names import Read, read_file
 from sniproxy.endpoints.transports import SecureTransport
+from sniproxy.errors import TlsFailure
 from sniproxy.net.legs import nothing
 from sniproxy.net.timers import NEVER
-from sniproxy.net.tls_leg import TlsFailure
 from sniproxy.net.transport import twisted_address
 from sniproxy.tls.contexts import ClientContext, client_context
 from sniproxy.tls.policies import ClientPolicy
@@ -153,9 +153,7 @@ class _Dialling:
             self._finish(outcome)
             return
         dialer = self._dialer
-        self._leg = leg = self._engine.start_tls(
-            outcome.leg, lambda sock: self._context.connection(sock, dialer.server_name)
-        )
+        self._leg = leg = self._engine.start_tls(outcome.leg, self._context.connection(dialer.server_name))
         self._sessions.offer(leg.connection, dialer.key)
         leg.owner = self
         leg.handler = self._event
@@ -234,7 +232,7 @@ class TLSClientEndpoint:
     Fails with Twisted's C{ConnectError}s where there is no connection, L{HandshakeFailed} where TLS fails,
     L{CertificateRefused} where the far end is not who it must be, and C{TimeoutError}. In TLS 1.3 a far end that
     refuses I{our} certificate says so only after the handshake: the protocol then loses its connection with a
-    C{ConnectionLost} whose C{__cause__} is a L{sniproxy.net.tls_leg.TlsFailure}.
+    C{ConnectionLost} whose C{__cause__} is a L{sniproxy.errors.TlsFailure}.
 
     @ivar tls: the context and its sessions; may be shared with other endpoints.
     """

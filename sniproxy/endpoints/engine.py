@@ -93,11 +93,11 @@ class Engine:
         self._lingering = False
         self._perhaps_stop()
 
-    def start_tls(self, leg: Any, make: Callable[[Any], Any]) -> Any:
+    def start_tls(self, leg: Any, connection: Any) -> Any:
         """
         @see: L{Network.start_tls}
         """
-        return self.network.start_tls(leg, make)
+        return self.network.start_tls(leg, connection)
 
     def relay(self, client: ILeg, upstream: ILeg) -> Any:
         """

@@ -141,7 +141,7 @@ class _Passage:
             self._client, outcome.leg, self._options, self._relayed, self, engine.deadlines.now
         )
         self._relaying = relaying
-        relaying.begin(False)
+        relaying.begin()
 
     def _relayed(self, result: Result) -> None:
         self._end(result.error is None)

@@ -96,7 +96,7 @@ class _Handshake:
 
     def begin(self) -> None:
         arrival = self._arrival
-        self._leg = arrival.leg = arrival.engine.start_tls(arrival.leg, self._context.connection)
+        self._leg = arrival.leg = arrival.engine.start_tls(arrival.leg, self._context.connection())
         self._leg.handler = self._event
         self._event(0)
 

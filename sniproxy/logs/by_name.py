@@ -136,4 +136,5 @@ class LogsByName:
         """
         self.reopen()
 
+
 classImplements(LogsByName, ISessionLog)

@@ -190,4 +190,5 @@ class SyslogLog:
             self._socket.close()
             self._socket = None
 
+
 classImplements(SyslogLog, ISessionLog)

@@ -63,6 +63,7 @@ class Listener:
         self._turn = turn
         self._started = False
         self._pause: IDelayedCall | None = None
+        self.told = 0
         self._kind = (sock.family, sock.type, sock.proto)
         sock.setblocking(False)
 

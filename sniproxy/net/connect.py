@@ -173,4 +173,6 @@ def connect(poller: Poller, address: Address, options: ConnectOptions, done: Don
         if sock is not None:
             sock.close()
         return Refused(poller.clock, error, done)
-    return Connecting(SocketLeg(poller, sock, address), done)
+    leg = SocketLeg(poller, sock, address)
+    leg.told = 0  # nobody can have said anything yet
+    return Connecting(leg, done)

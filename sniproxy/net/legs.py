@@ -1,9 +1,11 @@
 """
 One side of a session over a socket of our own: the plain leg.
 
-Strategy: the Python-level socket is the bare C{_socket.socket}, which costs no C{getsockname} and no bookkeeping, and
-is read with C{MSG_DONTWAIT}, which costs no C{ioctl}. Bytes that were read too early (an inbound header, a peek that
-could not see all) are held and come first; whoever lets the kernel move bytes takes the held ones before.
+Strategy: the Python-level socket is the bare C{_socket.socket}, which costs no bookkeeping, and is read with
+C{MSG_DONTWAIT}, which costs no C{ioctl}. The kernel is not asked what it has said already: when it gave less than it
+was asked for there is nothing more (epoll(7)), and if a FIN was told of before, there never will be. Bytes that were
+read too early (an inbound header, a peek that could not see all) are held and come first; whoever lets the kernel move
+bytes takes the held ones before.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import socket as _names
 from collections.abc import Callable
 from os import strerror
-from socket import AF_INET, AF_INET6, MSG_DONTWAIT, MSG_PEEK, SHUT_WR, SO_LINGER, SOL_SOCKET
+from socket import AF_INET, AF_INET6, AF_UNIX, MSG_DONTWAIT, MSG_PEEK, SHUT_WR, SO_LINGER, SOL_SOCKET
 from struct import pack
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -19,7 +21,7 @@ from zope.interface import classImplements
 
 from sniproxy.addresses import Address
 from sniproxy.interfaces import ILeg
-from sniproxy.net.poller import Poller
+from sniproxy.net.poller import ENDED, IN, RDHUP, Poller
 
 if TYPE_CHECKING:
     import _socket
@@ -30,6 +32,11 @@ LINGER: Final = 3.0
 _NOW: Final = int(MSG_DONTWAIT)
 PEEK: Final = int(MSG_DONTWAIT | MSG_PEEK)
 """Plain numbers: to join the flags of C{socket} costs more than the call they are for."""
+
+_MORE: Final = _NOW | int(getattr(_names, "MSG_MORE", 0))
+"""The end follows at once, and can go in the same segment."""
+
+_SAID: Final = IN | ENDED
 
 _RESET: Final = pack("ii", 1, 0)
 
@@ -72,12 +79,13 @@ class SocketLeg:
 
     @ivar sock: the socket, for relays that move its bytes themselves.
     @ivar owner: who is told when a handler raised.
+    @ivar told: what edges have said and nobody has answered; C{IN} as long as nothing is known.
     """
 
     plain = True
     connection = None
 
-    __slots__ = ("_local", "_peer", "handler", "held", "number", "owner", "poller", "sock", "watched")
+    __slots__ = ("_local", "_peer", "handler", "held", "number", "owner", "poller", "sock", "told", "watched")
 
     def __init__(self, poller: Poller, sock: _socket.socket, peer: Address | None = None) -> None:
         if sock.gettimeout():  # somebody called socket.setdefaulttimeout(): recv would wait that long
@@ -89,6 +97,7 @@ class SocketLeg:
         self.handler: Callable[[int], None] = nothing
         self.owner: Owner | None = None
         self.watched = False
+        self.told = IN
         self._peer = peer
         self._local: Address | None = None
 
@@ -127,10 +136,29 @@ class SocketLeg:
         if self.held:
             data, self.held = self.held[:limit], self.held[limit:]
             return data
+        if self.watched:
+            said = self.told & _SAID
+            if said == RDHUP:
+                return b""
+            if not said:
+                return None
         try:
-            return self.sock.recv(limit, _NOW)
+            data = self.sock.recv(limit, _NOW)
         except BlockingIOError:
+            self.told &= ~IN
             return None
+        if len(data) < limit:
+            self.told &= ~IN
+            if not data:
+                self.told |= RDHUP
+        return data
+
+    @property
+    def over(self) -> bool:
+        """
+        @see: L{ILeg.over}
+        """
+        return self.told & _SAID == RDHUP and self.watched and not self.held
 
     def peek(self, limit: int) -> bytes | None:
         """
@@ -185,6 +213,15 @@ class SocketLeg:
         except BlockingIOError:
             return 0
 
+    def send_last(self, data: bytes | memoryview) -> int:
+        """
+        @see: L{ILeg.send_last}
+        """
+        try:
+            return self.sock.send(data, _MORE)
+        except BlockingIOError:
+            return 0
+
     def error(self) -> OSError | None:
         """
         Why the socket is broken, asked once: the outcome of a connect that has ended.
@@ -215,7 +252,7 @@ class SocketLeg:
         """
         @see: L{ILeg.abort}
         """
-        if self.number >= 0 and self.sock.family != _names.AF_UNIX:
+        if self.number >= 0 and self.sock.family != AF_UNIX:
             self.sock.setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
         self.close()
 
@@ -241,7 +278,7 @@ class SocketLeg:
         """
         @see: L{ILeg.cramped}
         """
-        if self.sock.family == _names.AF_UNIX:
+        if self.sock.family == AF_UNIX:
             return True
         return seen * 8 >= self.sock.getsockopt(SOL_SOCKET, _names.SO_RCVBUF)
 
@@ -265,5 +302,6 @@ class SocketLeg:
             self.abort()
         else:
             self.owner.crashed()
+
 
 classImplements(SocketLeg, ILeg)

@@ -24,7 +24,7 @@ from sniproxy.net.portable_network import PortableNetwork
 from sniproxy.net.relay import PumpRelay
 from sniproxy.net.splice import SpliceRelay
 from sniproxy.net.timers import Deadlines
-from sniproxy.net.tls_leg import BioTlsLeg, TlsLeg
+from sniproxy.net.tls_leg import TlsLeg
 
 
 class Cancellable(Protocol):
@@ -80,15 +80,13 @@ class Network:
         """
         return connect(self.poller, address, options, done)
 
-    def start_tls(self, leg: Any, make: Callable[[Any], SSL.Connection]) -> TlsLeg | BioTlsLeg:
+    def start_tls(self, leg: Any, connection: SSL.Connection) -> TlsLeg:
         """
         Speak TLS on a leg from here on.
 
-        @param make: makes the OpenSSL connection on a socket, or on memory BIOs when called with None.
+        @param connection: made without a socket, accept or connect state set.
         """
-        if leg.descriptor() is not None and not leg.held:
-            return TlsLeg(leg, make(leg.sock))
-        return BioTlsLeg(leg, make(None))
+        return TlsLeg(leg, connection)
 
     def relay(self, client: ILeg, upstream: ILeg) -> IRelay:
         """

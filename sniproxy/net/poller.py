@@ -50,6 +50,11 @@ class Watched(Protocol):
     What the poller tells about edges.
     """
 
+    told: int
+    """
+    All event bits so far; whoever is watched takes away what it has answered.
+    """
+
     @property
     def handler(self) -> Callable[[int], None]:
         """
@@ -170,6 +175,7 @@ class Poller:
             for descriptor, bits in events:
                 whose = watched(descriptor)
                 if whose is not None:
+                    whose.told |= bits
                     try:
                         whose.handler(bits)
                     except BaseException:

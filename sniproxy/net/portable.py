@@ -205,6 +205,13 @@ class PortableLeg:
 
     # Bytes.
 
+    @property
+    def over(self) -> bool:
+        """
+        @see: L{ILeg.over}
+        """
+        return self._ended and not self.held
+
     def receive(self, limit: int) -> bytes | None:
         """
         @see: L{ILeg.receive}
@@ -268,6 +275,12 @@ class PortableLeg:
         self._transport.write(bytes(data))
         self._inside = False
         return len(data)
+
+    def send_last(self, data: bytes | memoryview) -> int:
+        """
+        @see: L{ILeg.send_last}
+        """
+        return self.send(data)
 
     # The end.
 
@@ -441,6 +454,7 @@ class LandingFactory(Factory):
         @return: a protocol that hands its leg to C{made}.
         """
         return Landing(self._clock, self._made)
+
 
 classImplements(PortableLeg, ILeg)
 classImplements(Landing, IHalfCloseableProtocol, IPushProducer)

@@ -27,7 +27,7 @@ from sniproxy.net.poller import ERR, HUP, IN, OUT, Watched
 from sniproxy.net.portable import Landing, LandingFactory, PortableLeg
 from sniproxy.net.relay import PumpRelay
 from sniproxy.net.timers import Deadlines
-from sniproxy.net.tls_leg import BioTlsLeg
+from sniproxy.net.tls_leg import TlsLeg
 
 _AT_ONCE: Final = frozenset({errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.EADDRNOTAVAIL, errno.EINVAL})
 """Failures of connect(2) that no packet brings."""
@@ -248,11 +248,11 @@ class PortableNetwork:
             )
         return attempt
 
-    def start_tls(self, leg: Any, make: Callable[[Any], SSL.Connection]) -> BioTlsLeg:
+    def start_tls(self, leg: Any, connection: SSL.Connection) -> TlsLeg:
         """
         @see: L{sniproxy.net.network.Network.start_tls}
         """
-        return BioTlsLeg(leg, make(None))
+        return TlsLeg(leg, connection)
 
     def relay(self, client: ILeg, upstream: ILeg) -> IRelay:
         """

@@ -45,6 +45,7 @@ class Throttle:
     """
 
     plain = False  # edges do not tell all
+    over = False
 
     def __init__(self, leg: Any, rate: int, begun: float, clock: IReactorTime) -> None:
         """

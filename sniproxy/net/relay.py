@@ -17,7 +17,7 @@ from zope.interface import classImplements
 
 from sniproxy.interfaces import ILeg, IRelay
 from sniproxy.net.legs import nothing
-from sniproxy.net.poller import ENDED, ERR, HUP, READABLE
+from sniproxy.net.poller import ERR, HUP, READABLE
 from sniproxy.net.timers import Holder
 
 TURN: Final = 64
@@ -76,7 +76,6 @@ class Flow:
     @ivar began: when the first of them came, on the clock of the deadline; None before.
     @ivar sent: bytes the sink took; the difference is pending.
     @ivar stuck: waits for the sink.
-    @ivar drained: the source has said that it has nothing, so that from then on edges tell all.
     @ivar ended: the source has ended.
     @ivar finished: and the sink was told.
     @ivar switch_at: bytes received after which a relay may move the rest another way.
@@ -84,7 +83,6 @@ class Flow:
 
     __slots__ = (
         "began",
-        "drained",
         "ended",
         "finished",
         "pending",
@@ -107,7 +105,6 @@ class Flow:
         self.began: float | None = None
         self.sent = 0
         self.stuck = False
-        self.drained = False
         self.ended = False
         self.finished = False
         self.switch_at = NEVER
@@ -140,9 +137,9 @@ class Relaying:
         self._ended = False
         self._closing: Result | None = None
 
-    def begin(self, quiet: bool = False) -> None:
+    def begin(self) -> None:
         """
-        @param quiet: the upstream is known to have said nothing yet; its first byte will be an edge.
+        Take the legs, and move what is there already.
         """
         up, down = self.up, self.down
         up.source.handler = self.client_event
@@ -154,9 +151,8 @@ class Relaying:
                 flow.began = self.now()
         up.source.watch()
         down.source.watch()
-        down.drained = quiet
         self.pump(up)
-        if not self._ended and (down.pending or not quiet):
+        if not self._ended:
             self.pump(down)
 
     def client_event(self, bits: int) -> None:
@@ -164,8 +160,6 @@ class Relaying:
         An edge of the client's leg.
         """
         up = self.up
-        if bits & ENDED:
-            up.drained = False
         if not (up.stuck or up.finished) and (bits & READABLE or not up.source.plain):
             self.pump(up)
         if self.down.stuck and not self._ended:
@@ -178,8 +172,6 @@ class Relaying:
         An edge of the upstream's leg.
         """
         down = self.down
-        if bits & ENDED:
-            down.drained = False
         if not (down.stuck or down.finished) and (bits & READABLE or not down.source.plain):
             self.pump(down)
         if self.up.stuck and not self._ended:
@@ -196,12 +188,11 @@ class Relaying:
         size = self.options.buffer_size
         now = self.now()
         due = now + self.options.timeout
-        last = False
         for _ in range(TURN):
             data = flow.pending
             if data:
                 try:
-                    taken = flow.sink.send(data)
+                    taken = flow.sink.send_last(data) if self._is_last(flow) else flow.sink.send(data)
                 except OSError as error:
                     self.end(Result(other, error, sending=True))
                     return
@@ -217,8 +208,6 @@ class Relaying:
             if flow.ended or self._closing is not None:
                 self._flow_ended(flow)
                 return
-            if last:
-                return
             if flow.received >= flow.switch_at:
                 self.switch(flow)
                 return
@@ -228,7 +217,6 @@ class Relaying:
                 self.broken(flow, error)
                 return
             if got is None:
-                flow.drained = True
                 return
             if got:
                 if flow.began is None:
@@ -236,12 +224,16 @@ class Relaying:
                 self.holder.due = due
                 flow.received += len(got)
                 flow.pending = got
-                # Less than asked for: the kernel had no more, and will tell of what comes, as it has told of an end.
-                last = len(got) < size and flow.drained and flow.source.plain
             else:
                 flow.ended = True
         (flow.sink if flow.pending else flow.source).again()
         flow.stuck = bool(flow.pending)
+
+    def _is_last(self, flow: Flow) -> bool:
+        """
+        Whether the relay ends, or the sink is told the end, as soon as what is pending has been sent.
+        """
+        return flow.source.over and not (self.down if flow is self.up else self.up).stuck
 
     def switch(self, flow: Flow) -> None:
         """
@@ -310,5 +302,6 @@ class PumpRelay:
         @see: L{IRelay.make}
         """
         return Relaying(client, upstream, options, done, holder, now)
+
 
 classImplements(PumpRelay, IRelay)

@@ -504,5 +504,6 @@ def open_protocol(
     made.start(protocol)
     return made
 
+
 classImplements(LegTransport, ITCPTransport, IPushProducer, IConsumer, ISystemHandle)
 classImplements(TlsTransport, INegotiated)

@@ -28,7 +28,6 @@ from sniproxy.addresses import Address, numeric
 from sniproxy.config.places import upstream_place
 from sniproxy.errors import BindError, ConfigError
 from sniproxy.levels import ALERT, CRIT, ERROR, INFO
-from sniproxy.net.poller import READABLE
 from sniproxy.net.rated import RatedRelaying, Rates
 from sniproxy.net.relay import Relaying, Result
 from sniproxy.stream.phases import BAD_GATEWAY, INTERNAL_SERVER_ERROR, OK
@@ -267,7 +266,7 @@ class Proxying:
             return
         tls = self._tls = self._policy.tls
         if tls is None:
-            self._established(quiet=not bits & READABLE)
+            self._established()
             return
         if tls.find is not None:
             try:
@@ -280,9 +279,7 @@ class Proxying:
         name = tls.name.render(session) if tls.name is not None else self._host
         send_name = name if tls.send_name else ""
         alpn = None if tls.alpn is None else tls.alpn(session)
-        leg = self._leg = session.runtime.network.start_tls(
-            outcome, lambda sock: tls.context.connection(sock, send_name, alpn)
-        )
+        leg = self._leg = session.runtime.network.start_tls(outcome, tls.context.connection(send_name, alpn))
         self._key = (self._peer.address, name, alpn)
         tls.sessions.offer(leg.connection, self._key)
         leg.handler = self._shake
@@ -336,7 +333,7 @@ class Proxying:
             return
         tls.sessions.keep(connection, self._key)
         self._leg.first_read = self._keep_session
-        self._established(quiet=False)
+        self._established()
 
     def _keep_session(self) -> None:
         tls = self._tls
@@ -345,7 +342,7 @@ class Proxying:
 
     # Bytes
 
-    def _established(self, quiet: bool) -> None:
+    def _established(self) -> None:
         session = self._session
         runtime = session.runtime
         assert self._state is not None
@@ -369,7 +366,7 @@ class Proxying:
             relay: Any = runtime.network.relay(client, self._leg)
             relaying = relay.make(client, self._leg, self._policy.relay, self._relayed, session, runtime.now)
         self._relaying = relaying
-        relaying.begin(quiet)
+        relaying.begin()
 
     def _idle(self) -> None:
         self._session.info("connection timed out (110: Connection timed out) while proxying connection")

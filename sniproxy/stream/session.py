@@ -73,6 +73,20 @@ class Traffic(Protocol):
         """
 
 
+class Totals:
+    """
+    What a session that has ended had moved.
+    """
+
+    __slots__ = ("bytes_from_upstream", "bytes_received", "bytes_sent", "bytes_to_upstream")
+
+    def __init__(self, traffic: Traffic) -> None:
+        self.bytes_received = traffic.bytes_received
+        self.bytes_sent = traffic.bytes_sent
+        self.bytes_to_upstream = traffic.bytes_to_upstream
+        self.bytes_from_upstream = traffic.bytes_from_upstream
+
+
 class Session:
     """
     Owns the client's leg, and through C{traffic} and C{pending} all that content needs; has one deadline at a time.
@@ -343,8 +357,9 @@ class Session:
                 self.runtime.internal_error()
                 self.log(ALERT, INTERNAL_ERROR)
         self.runtime.ended(self)
-        # Whoever counted knows the session: a circle would live until the collector comes, in thousands.
-        self.traffic = None
+        if self.traffic is not None:
+            # Whoever counted knows the session: a circle would live until the collector comes, in thousands.
+            self.traffic = Totals(self.traffic)
 
     def _let_go(self) -> None:
         pending, self.pending = self.pending, None

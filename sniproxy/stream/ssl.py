@@ -101,7 +101,7 @@ class Handshake:
         if find is not None:
             context = find(session)
         self._context = context
-        self._tls = session.client = session.runtime.network.start_tls(session.client, context.connection)
+        self._tls = session.client = session.runtime.network.start_tls(session.client, context.connection())
         session.client.handler = self._event
         session.wait_on(self._late)
         return self._go_on()
@@ -115,7 +115,7 @@ class Handshake:
         level, why, alert = INFO, f"{HANDSHAKE} failed (SSL: {verdict})", DECODE_ERROR
         if context is not None:
             # Apart from the socket, so that nothing but an alert gets out of it: no certificate, no agreement.
-            connection = context.connection(None)
+            connection = context.connection()
             try:
                 connection.bio_write(session.client.receive(HELLO_LIMIT) or b"")
                 connection.do_handshake()

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from sniproxy.errors import TlsFailure
 from sniproxy.levels import CRIT, ERROR, INFO
-from sniproxy.net.tls_leg import TlsFailure
 from sniproxy.tls.native import error_code, error_line
 
 HANDSHAKE: Final = "SSL_do_handshake()"

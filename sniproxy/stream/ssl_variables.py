@@ -60,7 +60,7 @@ def _tls(session: Session) -> TlsFacts | None:
     if found is None and session.ended and session.action == HANDSHAKING:
         context = session.server.tls or session.listening.default.lent
         if context is not None:
-            found = session.tls = TlsFacts(context.connection(None), NOT_ASKED)
+            found = session.tls = TlsFacts(context.connection(), NOT_ASKED)
     return found
 
 
@@ -82,7 +82,7 @@ def _of_hello(ask: Callable[[TLSConnection, ClientHello], str], resumed: bool) -
         if hello is None or (tls is None and not session.listening.ssl):
             return None
         # known before the handshake: it may choose the certificate
-        connection = session.listening.default.lent.connection(None) if tls is None else tls.connection
+        connection = session.listening.default.lent.connection() if tls is None else tls.connection
         if not resumed and facts.protocol(connection) != "TLSv1.3" and facts.session_reused(connection) == "r":
             return None
         return ask(connection, hello) or None

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from socket import socket as Socket
 from typing import Final
 
 from OpenSSL import SSL
@@ -43,10 +42,9 @@ class TLSConnection(SSL.Connection):
     signature = 0
     peer_signature = 0
 
-    def __init__(self, context: SSL.Context, socket: Socket | None = None) -> None:
-        super().__init__(context, socket)
-        if socket is not None:  # what is in memory is not endless
-            native.stop_at_records_without_data(self)
+    def __init__(self, context: SSL.Context) -> None:
+        super().__init__(context, None)
+        native.stop_at_records_without_data(self)
         self.links: list[native.Link] = []
         self.good_until: float | None = None
         self.offered_until: float | None = None
@@ -115,12 +113,11 @@ class ServerContext:
         """
         return connection.get_context() is self._context
 
-    def connection(self, socket: Socket | None = None) -> TLSConnection:
+    def connection(self) -> TLSConnection:
         """
-        @param socket: what the connection reads and writes itself; None for memory (C{bio_read}, C{bio_write}).
-        @return: a connection that waits for a ClientHello.
+        @return: a connection in memory that waits for a ClientHello.
         """
-        connection = TLSConnection(self._context, socket)
+        connection = TLSConnection(self._context)
         connection.set_accept_state()
         return connection
 
@@ -165,17 +162,14 @@ class ClientContext:
         """
         return connection.get_context() is self._context
 
-    def connection(
-        self, socket: Socket | None = None, server_name: str = "", alpn: Iterable[str] | None = None
-    ) -> TLSConnection:
+    def connection(self, server_name: str = "", alpn: Iterable[str] | None = None) -> TLSConnection:
         """
-        @param socket: as in L{ServerContext.connection}.
         @param server_name: sent as SNI where it is not empty; an IP address, which RFC 6066 section 3 forbids there,
             is not.
         @param alpn: offered instead of the policy's protocols, unless there are none.
         @return: a connection that will begin with a ClientHello.
         """
-        connection = TLSConnection(self._context, socket)
+        connection = TLSConnection(self._context)
         connection.set_connect_state()
         name = server_name.removesuffix(".")
         if name and not settings.is_address(name):

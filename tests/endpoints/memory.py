@@ -179,7 +179,19 @@ def client(server_name: str = "", policy: ClientPolicy | None = None, disk: Disk
     """
     @return: an OpenSSL connection in memory that trusts everybody unless C{policy} says otherwise.
     """
-    return (disk or Disk()).client(policy or ClientPolicy()).connection(None, server_name)
+    return (disk or Disk()).client(policy or ClientPolicy()).connection(server_name)
+
+
+def heard(connection: SSL.Connection) -> bytes:
+    """
+    @return: the data that has come, behind tickets perhaps.
+    """
+    for _ in range(2):
+        try:
+            return connection.recv(1 << 16)
+        except SSL.WantReadError:
+            pass  # it stops at each record without data
+    return connection.recv(1 << 16)
 
 
 def drain(connection: SSL.Connection) -> bytes:

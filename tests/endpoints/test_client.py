@@ -25,8 +25,7 @@ from sniproxy.endpoints import client
 from sniproxy.endpoints.client import ClientTLS, TLSClientEndpoint
 from sniproxy.endpoints.engine import _engines
 from sniproxy.endpoints.failures import CertificateRefused, HandshakeFailed
-from sniproxy.errors import ConfigError
-from sniproxy.net.tls_leg import TlsFailure
+from sniproxy.errors import ConfigError, TlsFailure
 from sniproxy.tls.policies import ClientPolicy, ServerPolicy
 from tests.endpoints.loopback import HOST, Asking, LoopbackCase, reactor
 from tests.endpoints.memory import Disk, Echo, Kept, MemoryPort, drain

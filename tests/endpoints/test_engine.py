@@ -123,7 +123,7 @@ class EngineTests(SynchronousTestCase):
         """
         TLS and relays are the network's.
         """
-        self.assertEqual(self.engine.start_tls(1, 2), "tls")  # type: ignore[arg-type]
+        self.assertEqual(self.engine.start_tls(1, 2), "tls")
         self.assertEqual(self.engine.relay(3, 4), "relay")  # type: ignore[arg-type]
         self.assertEqual(self.network.calls, [(1, 2), (3, 4)])
         self.assertIs(self.engine.deadlines, self.network.deadlines)

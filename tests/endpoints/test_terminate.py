@@ -13,7 +13,19 @@ from sniproxy.endpoints.arrivals import Arrivals
 from sniproxy.endpoints.names import ServerNames
 from sniproxy.endpoints.terminate import Terminate
 from sniproxy.tls.policies import ClientPolicy, ServerPolicy
-from tests.endpoints.memory import Disk, Kept, Line, arrivals_factory, client, drain, engine, exchange, hello, shake
+from tests.endpoints.memory import (
+    Disk,
+    Kept,
+    Line,
+    arrivals_factory,
+    client,
+    drain,
+    engine,
+    exchange,
+    heard,
+    hello,
+    shake,
+)
 from tests.support import hellos, pki
 from tests.tls.pump import NOW
 
@@ -74,7 +86,7 @@ class TerminateTests(TerminateCase):
         connection.send(b"hello")
         exchange(connection, line)
         exchange(connection, line)
-        self.assertEqual(connection.recv(100), b"hello")
+        self.assertEqual(heard(connection), b"hello")
         (protocol,) = self.factory.made
         transport = protocol.transport
         self.assertEqual((transport.facts.server_name, transport.facts.subject), ("a.example", "CN=me"))
@@ -111,7 +123,7 @@ class TerminateTests(TerminateCase):
             context = self.disk.client(policy)
             session = None
             for _ in range(3):
-                connection = context.connection(None, "a.example")
+                connection = context.connection("a.example")
                 if session is not None:
                     connection.set_session(session)
                 line = self.line()
@@ -140,17 +152,17 @@ class TerminateTests(TerminateCase):
         for version in ("TLSv1.2", "TLSv1.3"):
             self.factory.made.clear()
             context = self.disk.client(ClientPolicy(protocols=(version,)))
-            first: Any = context.connection(None, "open.example")
+            first: Any = context.connection("open.example")
             shake(first, self.line())
             session: Any = first.get_session()
-            again = context.connection(None, "open.example")
+            again = context.connection("open.example")
             again.set_session(session)
             shake(again, self.line())
-            twin = context.connection(None, "twin.example")
+            twin = context.connection("twin.example")
             twin.set_session(session)
             shake(twin, self.line())
             self.assertEqual([each.transport.facts.resumed for each in self.factory.made], [False, True, False])
-            guarded = context.connection(None, "guarded.example")
+            guarded = context.connection("guarded.example")
             guarded.set_session(session)
             line = self.line()
             shake(guarded, line)
@@ -163,12 +175,12 @@ class TerminateTests(TerminateCase):
         """
         self.serve(self.guarded)
         context = self.disk.client(self.as_me())
-        first: Any = context.connection(None, "a.example")
+        first: Any = context.connection("a.example")
         shake(first, self.line())
         session = first.get_session()
         self.disk.trust("ca", pki.authority("Another"))
         self.assertTrue(self.terminate.names.reload())
-        again = context.connection(None, "a.example")
+        again = context.connection("a.example")
         again.set_session(session)
         line = self.line()
         shake(again, line)
@@ -339,9 +351,9 @@ class HookTests(TerminateCase):
         seen: list[int] = []
         self.hooked(lambda depth, certificate, error: not seen.append(depth))  # type: ignore[func-returns-value]
         context = self.disk.client(self.as_me())
-        first: Any = context.connection(None, "a.example")
+        first: Any = context.connection("a.example")
         shake(first, self.line())
-        second = context.connection(None, "a.example")
+        second = context.connection("a.example")
         second.set_session(first.get_session())
         shake(second, self.line())
         self.assertEqual(seen, [1, 0, 1, 0])

@@ -37,7 +37,7 @@ class TransportsTests(SynchronousTestCase):
 
     def secure(self) -> SecureTransport:
         connection = client("a.example")
-        leg = self.engine.start_tls(self.legs[0], lambda sock: connection)
+        leg = self.engine.start_tls(self.legs[0], connection)
         return SecureTransport(leg, self.engine, TLSFacts(connection, NOT_ASKED), lambda: self.ended.append(1))
 
     def test_interfaces(self) -> None:

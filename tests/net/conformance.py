@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.net.poller import IN, OUT
 from sniproxy.net.portable import Landing
 from sniproxy.net.relay import Options, PumpRelay, Relaying, Result
-from sniproxy.net.tls_leg import BioTlsLeg, TlsLeg
+from sniproxy.net.tls_leg import TlsLeg
 from tests.support import tls
 from tests.support.legs import Engine, Waiter, open_descriptors
 from tests.support.memory import MemoryTransport
@@ -257,12 +257,12 @@ class World(Engine):
         transport.start(landing)
         return landing.leg, MemoryFar(transport)
 
-    def tls_over(self, below: Callable[[], tuple[Any, Any]], bio: bool) -> tuple[Any, Any]:
+    def tls_over(self, below: Callable[[], tuple[Any, Any]]) -> tuple[Any, Any]:
         """
         A leg that speaks TLS over another, its handshake done, and its far end.
         """
         raw, far = below()
-        leg: Any = BioTlsLeg(raw, tls.server()) if bio else TlsLeg(raw, tls.server(raw.sock))
+        leg = TlsLeg(raw, tls.server())
         end = TlsFar(far, tls.client())
         leg.watch()
         for _ in range(1000):
@@ -348,14 +348,14 @@ class Conformance:
         assert self.world.holder.crashes == 0
         assert open_descriptors() <= self.before, open_descriptors() - self.before
 
-    def go(self, quiet: bool = False, **options: Any) -> Relaying:
+    def go(self, **options: Any) -> Relaying:
         """
         Begin to relay.
         """
         relay = self.relay(self.world)
         self.world.begin(relay, Options(**options))
         relaying: Relaying = self.world.relaying
-        relaying.begin(quiet)
+        relaying.begin()
         return relaying
 
     def carry(self, *ways: tuple[Any, Any, bytes], piece: int = 65536, sip: int = 65536) -> None:
@@ -463,7 +463,7 @@ class RelayTests(Conformance):
         """
         Many small turns, first one side, then the other, and none is forgotten.
         """
-        self.go(quiet=True)
+        self.go()
         for number in range(100):
             self.carry((self.client, self.upstream, noise(64, bytes([number]))))
             self.carry((self.upstream, self.client, noise(64, bytes([number, 1]))))

@@ -100,9 +100,9 @@ def session(dice: random.Random) -> None:
         world.plain_unix,
         world.plain_tcp,
         world.memory,
-        lambda: world.tls_over(world.plain_tcp, bio=False),
-        lambda: world.tls_over(world.plain_unix, bio=True),
-        lambda: world.tls_over(world.memory, bio=True),
+        lambda: world.tls_over(world.plain_tcp),
+        lambda: world.tls_over(world.plain_unix),
+        lambda: world.tls_over(world.memory),
     )
     client, upstream = dice.choice(kinds)(), dice.choice(kinds)()
     world.legs, world.fars = [client[0], upstream[0]], [client[1], upstream[1]]
@@ -123,7 +123,7 @@ def session(dice: random.Random) -> None:
             end.act()
     relaying = world.relaying
     world.network.deadlines.set(world.holder, options.timeout)
-    relaying.begin(False)
+    relaying.begin()
     for _ in range(3000):
         if world.done:
             break

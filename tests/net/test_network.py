@@ -20,7 +20,7 @@ from sniproxy.net.network import Network, network_for
 from sniproxy.net.portable_network import PortableNetwork
 from sniproxy.net.relay import PumpRelay
 from sniproxy.net.splice import SpliceRelay
-from sniproxy.net.tls_leg import BioTlsLeg, TlsLeg
+from sniproxy.net.tls_leg import TlsLeg
 from tests.net.conformance import World
 from tests.support import tls
 from tests.support.legs import Reactor, Waiter, open_descriptors
@@ -106,19 +106,11 @@ class NetworkTests(SynchronousTestCase):
 
     def test_start_tls(self) -> None:
         """
-        TLS goes over the socket itself; where bytes are held, or there is no socket, over memory.
+        TLS goes over any leg.
         """
-        plain, holding, memory = self.keep(self.world.plain_unix(), self.world.plain_unix(), self.world.memory())
-        holding.hold(b"\x16\x03\x01")
-        made: list[Any] = []
-
-        def make(sock: Any) -> Any:
-            made.append(sock)
-            return tls.server(sock)
-
-        kinds = [type(self.network.start_tls(leg, make)) for leg in (plain, holding, memory)]
-        self.assertEqual(kinds, [TlsLeg, BioTlsLeg, BioTlsLeg])
-        self.assertEqual(made, [plain.sock, None, None])
+        (raw,) = self.keep(self.world.plain_unix())
+        leg = self.network.start_tls(raw, tls.server())
+        self.assertEqual((type(leg), leg.raw), (TlsLeg, raw))
 
     def test_relay(self) -> None:
         """

@@ -24,6 +24,7 @@ class Noting:
 
     def __init__(self, then: Callable[[], None] | None = None) -> None:
         self.edges: list[int] = []
+        self.told = 0
         self.crashes = 0
         self.then = then
 

@@ -29,7 +29,7 @@ from sniproxy.net.connect import DEFAULT, ConnectOptions
 from sniproxy.net.poller import ERR, HUP, OUT
 from sniproxy.net.portable_network import PortableNetwork, Reader
 from sniproxy.net.relay import Options, PumpRelay, Result
-from sniproxy.net.tls_leg import BioTlsLeg
+from sniproxy.net.tls_leg import TlsLeg
 from tests.net.conformance import SocketFar as Far
 from tests.net.conformance import TlsFar, noise
 from tests.support import tls
@@ -410,7 +410,7 @@ class PortableNetworkTests(SynchronousTestCase):
         done: list[Result] = []
         holder = Waiter()
         relaying = relay.make(client, upstream, Options(half_close=True), done.append, holder, self.reactor.seconds)
-        relaying.begin(True)
+        relaying.begin()
         self.until(lambda: beyond.receive(10) == b"hello")
         data = noise(600_000)
         sent = 0
@@ -437,8 +437,8 @@ class PortableNetworkTests(SynchronousTestCase):
         """
         self.listen()
         raw, far = self.come_in()
-        leg = self.network.start_tls(raw, tls.server)
-        self.assertIsInstance(leg, BioTlsLeg)
+        leg = self.network.start_tls(raw, tls.server())
+        self.assertIsInstance(leg, TlsLeg)
         end = TlsFar(far, tls.client())
         self.until(lambda: bool(end.shake()) + leg.handshake() == 2)
         end.write(b"secret")

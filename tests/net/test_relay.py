@@ -35,7 +35,7 @@ class TlsClientTests(RelayTestCase):
     """
 
     def connect(self, world: World) -> Any:
-        return world.tls_over(world.plain_tcp, bio=False), world.plain_tcp()
+        return world.tls_over(world.plain_tcp), world.plain_tcp()
 
 
 class TlsUpstreamTests(RelayTestCase):
@@ -44,7 +44,7 @@ class TlsUpstreamTests(RelayTestCase):
     """
 
     def connect(self, world: World) -> Any:
-        return world.plain_tcp(), world.tls_over(world.plain_tcp, bio=False)
+        return world.plain_tcp(), world.tls_over(world.plain_tcp)
 
 
 class TlsBothTests(RelayTestCase):
@@ -55,18 +55,7 @@ class TlsBothTests(RelayTestCase):
     resets = False
 
     def connect(self, world: World) -> Any:
-        return world.tls_over(world.plain_unix, bio=False), world.tls_over(world.plain_unix, bio=False)
-
-
-class BioTests(RelayTestCase):
-    """
-    TLS by memory BIOs over sockets.
-    """
-
-    resets = False
-
-    def connect(self, world: World) -> Any:
-        return world.tls_over(world.plain_unix, bio=True), world.plain_unix()
+        return world.tls_over(world.plain_unix), world.tls_over(world.plain_unix)
 
 
 class PortableTests(RelayTestCase):
@@ -86,7 +75,7 @@ class PortableTlsTests(RelayTestCase):
     resets = False
 
     def connect(self, world: World) -> Any:
-        return world.tls_over(world.memory, bio=True), world.plain_unix()
+        return world.tls_over(world.memory), world.plain_unix()
 
 
 del RelayTestCase

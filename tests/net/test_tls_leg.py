@@ -11,22 +11,21 @@ from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from sniproxy.errors import TlsFailure
 from sniproxy.interfaces import ILeg
 from sniproxy.net import tls_leg
 from sniproxy.net.legs import LINGER
-from sniproxy.net.tls_leg import MOST, BioTlsLeg, TlsFailure, TlsLeg
+from sniproxy.net.tls_leg import TlsLeg
 from sniproxy.tls.native import stop_at_records_without_data
 from tests.net.conformance import TlsFar, World, noise
 from tests.support import tls
 from tests.support.legs import Waiter, open_descriptors
 
 
-class Tests:
+class TlsLegTests(SynchronousTestCase):
     """
-    What both kinds owe.
+    Over a socket, for the most part.
     """
-
-    bio = False
 
     def setUp(self) -> None:
         """
@@ -37,34 +36,30 @@ class Tests:
         self.leg: Any
         self.far: Any
 
-    def tearDown(self: Any) -> None:
+    def tearDown(self) -> None:
         """
         Nothing stays open.
         """
         self.world.end()
         self.assertEqual(open_descriptors() - self.before, set())
 
-    def fresh(self: Any, server: Any = None, tcp: bool = False) -> Any:
+    def fresh(self, server: Any = None, tcp: bool = False) -> Any:
         """
         A leg whose handshake has not begun, and the socket at its far end.
         """
         raw, end = self.world.plain_tcp() if tcp else self.world.plain_unix()
-        if self.bio:
-            leg: Any = BioTlsLeg(raw, server or tls.server())
-        else:
-            leg = TlsLeg(raw, server or tls.server(raw.sock))
+        leg = TlsLeg(raw, server or tls.server())
         self.world.legs.append(leg)
         self.world.fars.append(end)
         self.leg = leg
         return leg, end
 
-    def shaken(self: Any, tcp: bool = False, version: int | None = None) -> Any:
+    def shaken(self, tcp: bool = False, version: int | None = None) -> Any:
         """
         One whose handshake is done.
         """
         raw, end = self.world.plain_tcp() if tcp else self.world.plain_unix()
-        connection = tls.server(None if self.bio else raw.sock, version)
-        leg: Any = (BioTlsLeg if self.bio else TlsLeg)(raw, connection)
+        leg = TlsLeg(raw, tls.server(version))
         far = TlsFar(end, tls.client())
         self.world.legs.append(leg)
         self.world.fars.append(far)
@@ -73,7 +68,7 @@ class Tests:
         self.leg, self.far = leg, far
         return leg, far
 
-    def received(self: Any, length: int) -> bytes:
+    def received(self, length: int) -> bytes:
         """
         What the leg receives.
         """
@@ -86,7 +81,7 @@ class Tests:
         self.world.until(step)
         return bytes(got)
 
-    def reads(self: Any) -> bytes:
+    def reads(self) -> bytes:
         """
         What the far end gets until the end.
         """
@@ -100,7 +95,7 @@ class Tests:
         self.world.until(step)
         return bytes(got)
 
-    def block(self: Any) -> int:
+    def block(self) -> int:
         """
         Send until nothing is taken any more.
         """
@@ -111,7 +106,7 @@ class Tests:
             total += taken
         return total
 
-    def test_interface(self: Any) -> None:
+    def test_interface(self) -> None:
         """
         It is a leg, whose descriptor carries other bytes than its own; what it does not know, the leg below does.
         """
@@ -134,7 +129,7 @@ class Tests:
         self.world.turn()
         self.assertEqual(len(edges), 1)
 
-    def test_bytes(self: Any) -> None:
+    def test_bytes(self) -> None:
         """
         Bytes go both ways.
         """
@@ -146,7 +141,7 @@ class Tests:
         leg.close()
         self.assertEqual(self.reads(), b"you too")
 
-    def test_held(self: Any) -> None:
+    def test_held(self) -> None:
         """
         What is held comes first; peeking holds, and so does filling, to a limit.
         """
@@ -165,7 +160,7 @@ class Tests:
         self.world.until(lambda: not leg.fill(100))
         self.assertEqual(leg.peek(1), b"")
 
-    def test_first_read(self: Any) -> None:
+    def test_first_read(self) -> None:
         """
         Whoever waits for the first bytes is told once.
         """
@@ -179,7 +174,7 @@ class Tests:
         self.received(1)
         self.assertEqual(told, [1])
 
-    def test_half_close(self: Any) -> None:
+    def test_half_close(self) -> None:
         """
         After our close_notify we still receive; after theirs we still send.
         """
@@ -200,7 +195,7 @@ class Tests:
         leg.close()
         self.assertEqual(self.reads(), b"answer")
 
-    def test_end_without_notice(self: Any) -> None:
+    def test_end_without_notice(self) -> None:
         """
         An end without close_notify is an end.
         """
@@ -211,7 +206,7 @@ class Tests:
         self.assertEqual(self.received(3), b"abc")
         self.world.until(lambda: leg.receive(10) == b"")
 
-    def test_end_in_handshake(self: Any) -> None:
+    def test_end_in_handshake(self) -> None:
         """
         A far end that leaves during the handshake is no TLS failure, and nginx has words for it.
         """
@@ -222,7 +217,7 @@ class Tests:
         self.assertEqual((error.errno, str(error)), (0, "[Errno 0] peer closed connection in SSL handshake"))
         leg.finish()
 
-    def test_reset_in_handshake(self: Any) -> None:
+    def test_reset_in_handshake(self) -> None:
         """
         One that breaks the connection is.
         """
@@ -233,7 +228,7 @@ class Tests:
         self.assertNotIsInstance(error, TlsFailure)
         self.assertEqual(error.errno, 104)
 
-    def test_not_tls(self: Any) -> None:
+    def test_not_tls(self) -> None:
         """
         What is not TLS fails with OpenSSL's reasons, and the far end gets an alert.
         """
@@ -246,31 +241,33 @@ class Tests:
         leg.close()
         self.assertEqual(end.read(100), b"")
 
-    def test_bad_record(self: Any) -> None:
+    def test_bad_record(self) -> None:
         """
         A record that was tampered with breaks the connection: nothing is received, and nothing is sent after the alert.
         """
         leg, far = self.shaken()
         far._raw.write(b"\x17\x03\x03\x00\x20" + bytes(32))
+        self.world.turn()
         self.assertRaises(TlsFailure, leg.receive, 100)
         self.assertRaises(OSError, leg.send, b"more")
         leg.finish()
         leg.close()
 
-    def test_broken(self: Any) -> None:
+    def test_broken(self) -> None:
         """
         A connection that breaks is no TLS failure, whether it is noticed by receiving or by sending.
         """
         for call in (lambda leg: leg.receive(100), lambda leg: [leg.send(b"x" * 1000) for _ in range(3)]):
             leg, far = self.shaken(tcp=True)
             far.reset()
+            self.world.turn()
             error = self.assertRaises(OSError, call, leg)
             self.assertNotIsInstance(error, TlsFailure)
             self.assertIn(error.errno, (32, 104))
             leg.finish()
             leg.close()
 
-    def test_pressure(self: Any) -> None:
+    def test_pressure(self) -> None:
         """
         When nothing is taken any more, 0 is answered, and the same bytes come again.
         """
@@ -289,7 +286,7 @@ class Tests:
         self.world.until(step)
         self.assertTrue(bytes(got) == data)
 
-    def test_close(self: Any) -> None:
+    def test_close(self) -> None:
         """
         A close says so, and what was sent is delivered.
         """
@@ -298,7 +295,7 @@ class Tests:
         leg.close()
         self.assertEqual(self.reads(), b"last words")
 
-    def fill(self: Any) -> int:
+    def fill(self) -> int:
         """
         Send until there is no room, but owe nothing.
         """
@@ -310,7 +307,7 @@ class Tests:
             read += len(self.far.read(1024) or b"")
         return int(total + taken - read)
 
-    def drained(self: Any, then: Any = None) -> int:
+    def drained(self, then: Any = None) -> int:
         """
         How much the far end gets until the end.
         """
@@ -327,7 +324,7 @@ class Tests:
         self.world.until(step)
         return got
 
-    def test_close_without_room(self: Any) -> None:
+    def test_close_without_room(self) -> None:
         """
         A close_notify that finds no room goes out when there is some: else the far end would take it for an attack.
         """
@@ -342,7 +339,7 @@ class Tests:
         self.assertTrue(far.notified)
         self.assertEqual(self.world.reactor.getDelayedCalls(), [])
 
-    def test_close_to_nobody(self: Any) -> None:
+    def test_close_to_nobody(self) -> None:
         """
         But not for ever.
         """
@@ -354,7 +351,7 @@ class Tests:
         self.world.reactor.advance(LINGER + 0.1)
         self.assertEqual(leg.raw.number, -1)
 
-    def test_close_too_early(self: Any) -> None:
+    def test_close_too_early(self) -> None:
         """
         A leg that is closed before everything was taken says no such thing: the far end shall notice that something
         is missing.
@@ -366,7 +363,7 @@ class Tests:
         self.drained()
         self.assertFalse(far.notified)
 
-    def test_finish_without_room(self: Any) -> None:
+    def test_finish_without_room(self) -> None:
         """
         One that ends our half only goes out with the next event.
         """
@@ -378,7 +375,7 @@ class Tests:
         far.write(b"and yet")
         self.assertEqual(self.received(7), b"and yet")
 
-    def test_abort(self: Any) -> None:
+    def test_abort(self) -> None:
         """
         An abort says nothing, not even later.
         """
@@ -394,7 +391,7 @@ class Tests:
 
         self.assertRaises(ConnectionResetError, read)
 
-    def test_unfinished_handshake(self: Any) -> None:
+    def test_unfinished_handshake(self) -> None:
         """
         A leg that is closed before its handshake is done just closes.
         """
@@ -403,28 +400,12 @@ class Tests:
         leg.close()
         self.assertEqual(end.read(100), b"")
 
-
-class TlsLegTests(Tests, SynchronousTestCase):
-    """
-    Over a socket of its own.
-    """
-
-    def test_never_blocks(self) -> None:
-        """
-        The socket does not block before OpenSSL touches it.
-        """
-        raw, _ = self.world.plain_unix()
-        self.world.legs.append(raw)
-        raw.sock.setblocking(True)
-        TlsLeg(raw, tls.server(raw.sock))
-        self.assertFalse(raw.sock.getblocking())
-
     def records_without_data(self) -> list[bytes | None]:
         """
         What a leg receives from a server that sends two tickets before its first word.
         """
         raw, end = self.world.plain_unix()
-        connection = tls.client(raw.sock)
+        connection = tls.client()
         stop_at_records_without_data(connection)
         leg, far = TlsLeg(raw, connection), TlsFar(end, tls.server())
         self.world.legs.append(leg)
@@ -450,20 +431,6 @@ class TlsLegTests(Tests, SynchronousTestCase):
         self.patch(tls_leg, "PATIENCE", 1)
         self.assertEqual(self.records_without_data(), [None, None, b"behind two tickets"])
 
-    def test_broken_behind_the_last_record(self) -> None:
-        """
-        A connection that breaks just when OpenSSL has read all is broken, and not at its end.
-        """
-
-        class Broken:
-            def recv(self, size: int, flags: int) -> bytes:
-                raise ConnectionResetError
-
-        leg, _ = self.shaken()
-        sock, leg.raw.sock = leg.raw.sock, Broken()
-        self.assertRaises(ConnectionResetError, leg.receive, 10)
-        leg.raw.sock = sock
-
     def test_short_numbers(self) -> None:
         """
         A closed leg never says anything again: its number may be somebody else's.
@@ -482,14 +449,6 @@ class TlsLegTests(Tests, SynchronousTestCase):
         near.close()
         far.close()
 
-
-class BioTlsLegTests(Tests, SynchronousTestCase):
-    """
-    By memory BIOs.
-    """
-
-    bio = True
-
     def test_held_below(self) -> None:
         """
         Bytes that were taken early, and put back, are TLS's.
@@ -501,21 +460,8 @@ class BioTlsLegTests(Tests, SynchronousTestCase):
         far.shake()
         raw.fill(100)
         self.assertEqual(len(raw.held), 100)
-        leg = BioTlsLeg(raw, tls.server())
+        leg = TlsLeg(raw, tls.server())
         self.world.until(lambda: bool(far.shake()) + leg.handshake() == 2)
-
-    def test_patience(self) -> None:
-        """
-        What does not become data after a few pieces waits until others had their turn.
-        """
-        self.patch(tls_leg, "FILLS", 1)
-        leg, far = self.shaken()
-        got: list[bytes | None] = []
-        leg.handler = lambda bits: got.append(leg.receive(MOST))
-        sent = noise(MOST)
-        far.write(sent)
-        self.world.until(lambda: any(got))
-        self.assertEqual(got, [None, sent])
 
     def test_counts(self) -> None:
         """
@@ -542,7 +488,7 @@ class BioTlsLegTests(Tests, SynchronousTestCase):
         It goes over any leg, one of its own kind, too.
         """
         outer, far = self.shaken()
-        inner = BioTlsLeg(outer, tls.server())
+        inner = TlsLeg(outer, tls.server())
         inside = TlsFar(far, tls.client())
         self.world.until(lambda: bool(inside.shake()) + inner.handshake() == 2)
         inside.write(b"deep")
@@ -574,7 +520,7 @@ class BioTlsLegTests(Tests, SynchronousTestCase):
         raw, end = self.world.plain_unix()
         connection = SSL.Connection(context, None)
         connection.set_connect_state()
-        leg = self.leg = BioTlsLeg(raw, connection)
+        leg = self.leg = TlsLeg(raw, connection)
         server = SSL.Connection(tls.server_context(), None)
         server.set_accept_state()
         far = TlsFar(end, server)

@@ -948,7 +948,7 @@ class TlsTests(TransportTestCase):
     """
 
     def side(self) -> Any:
-        return self.world.tls_over(self.world.plain_tcp, bio=False)
+        return self.world.tls_over(self.world.plain_tcp)
 
     def test_interfaces(self) -> None:
         """
@@ -970,9 +970,9 @@ class TlsTests(TransportTestCase):
         near, far = self.world.pair()
         inside, outside = near, far
 
-        server = TlsLeg(inside, tls.server(inside.sock))
+        server = TlsLeg(inside, tls.server())
         raw = leg_of(self.world.poller, outside)
-        client = TlsLeg(raw, tls.client(raw.sock, alpn=True))
+        client = TlsLeg(raw, tls.client(alpn=True))
         self.world.until(lambda: bool(client.handshake()) + bool(server.handshake()) == 2)
         self.world.legs += [server, client]
         ours, theirs = Recorder(), Recorder()
@@ -991,14 +991,13 @@ class TlsTests(TransportTestCase):
         """
         Much goes out and all of it arrives, then the end.
         """
-        for bio in (False, True):
-            protocol = self.live(Recorder(), self.world.tls_over(self.world.plain_unix, bio=bio))
-            data = noise(500_000)
-            self.transport.write(data)
-            self.transport.loseConnection()
-            self.reads(data)
-            self.ended()
-            self.lost(protocol, ConnectionDone)
+        protocol = self.live(Recorder(), self.world.tls_over(self.world.plain_unix))
+        data = noise(500_000)
+        self.transport.write(data)
+        self.transport.loseConnection()
+        self.reads(data)
+        self.ended()
+        self.lost(protocol, ConnectionDone)
 
     def test_pause(self) -> None:
         """

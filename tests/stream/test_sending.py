@@ -12,10 +12,10 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.directives import Scope
+from sniproxy.errors import TlsFailure
 from sniproxy.levels import DEBUG
 from sniproxy.logs.error_log import ErrorLog
 from sniproxy.net.legs import SocketLeg
-from sniproxy.net.tls_leg import TlsFailure
 from sniproxy.stream.core import listenings
 from sniproxy.stream.phases import FORBIDDEN, INTERNAL_SERVER_ERROR, OK, Phase
 from sniproxy.stream.runtime import Engine as StreamEngine

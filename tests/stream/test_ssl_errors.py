@@ -8,8 +8,8 @@ import errno
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.errors import TlsFailure
 from sniproxy.levels import CRIT, ERROR, INFO
-from sniproxy.net.tls_leg import TlsFailure
 from sniproxy.stream.ssl_errors import HANDSHAKE, broken, level_of
 from tests.support.sessions import failure
 

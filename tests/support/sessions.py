@@ -10,7 +10,7 @@ answers by hand, deadlines on a clock that the test moves; and real OpenSSL at b
     world.lines                                     # what the error log says, without time and process
 
 Strategy: everything of the house that is not a socket is real: L{Runtime}, L{Session}, the modules as they ship, the
-relay over any two legs, L{BioTlsLeg}. An edge happens when the test says so (C{arrive}, C{end}, C{lose}, C{take}); what
+relay over any two legs, L{TlsLeg}. An edge happens when the test says so (C{arrive}, C{end}, C{lose}, C{take}); what
 epoll would tell right after a leg is first watched is told by C{World.turn}, which C{client} and C{succeed} call.
 """
 
@@ -38,7 +38,7 @@ from sniproxy.net.legs import nothing
 from sniproxy.net.poller import ERR, HUP, IN, OUT, RDHUP
 from sniproxy.net.relay import PumpRelay
 from sniproxy.net.timers import Deadlines
-from sniproxy.net.tls_leg import BioTlsLeg
+from sniproxy.net.tls_leg import TlsLeg
 from sniproxy.plugins import shipped
 from sniproxy.stream.core import assemble, listenings
 from sniproxy.stream.listening import Listening
@@ -240,6 +240,19 @@ class FakeLeg:
         taken = len(data) if self.room is None else min(len(data), self.room - len(self.sent))
         self.sent += data[:taken]
         return taken
+
+    def send_last(self, data: bytes | memoryview) -> int:
+        """
+        @see: L{ILeg.send_last}
+        """
+        return self.send(data)
+
+    @property
+    def over(self) -> bool:
+        """
+        @see: L{ILeg.over}
+        """
+        return self._over and not (self._incoming or self.held)
 
     def finish(self) -> None:
         """
@@ -491,11 +504,11 @@ class FakeNetwork:
         self.attempts.append(Attempt(self, address, options, done))
         return self.attempts[-1]
 
-    def start_tls(self, leg: Any, make: Callable[[Any], SSL.Connection]) -> BioTlsLeg:
+    def start_tls(self, leg: Any, connection: SSL.Connection) -> TlsLeg:
         """
         @see: L{sniproxy.net.network.Network.start_tls}
         """
-        return BioTlsLeg(leg, make(None))
+        return TlsLeg(leg, connection)
 
     def relay(self, client: Any, upstream: Any) -> PumpRelay:
         """

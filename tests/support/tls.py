@@ -44,20 +44,20 @@ def client_context() -> SSL.Context:
     return context
 
 
-def server(sock: Any = None, version: int | None = None) -> SSL.Connection:
+def server(version: int | None = None) -> SSL.Connection:
     """
-    @param sock: None for memory.
+    In memory, as all of them.
     """
-    connection = SSL.Connection(server_context(version), sock)
+    connection = SSL.Connection(server_context(version), None)
     connection.set_accept_state()
     return connection
 
 
-def client(sock: Any = None, alpn: bool = False) -> SSL.Connection:
+def client(alpn: bool = False) -> SSL.Connection:
     """
-    @param sock: None for memory.
+    One that trusts everybody.
     """
-    connection = SSL.Connection(client_context(), sock)
+    connection = SSL.Connection(client_context(), None)
     connection.set_connect_state()
     if alpn:
         connection.set_alpn_protos([ALPN])
