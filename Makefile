@@ -2,7 +2,7 @@
 #
 #   make demo     both machines of the tutorial on loopback, with throwaway certificates
 #   make test     the unit tests, and the interop tests whose programs are installed
-#   make lint types own bench docs     what changing the project needs
+#   make lint types own bench docs test-installed     what changing the project needs
 #
 # Another Python: make test PYTHON=python3.13 VENV=.venv313
 
@@ -11,9 +11,12 @@ VENV ?= .venv
 TRIAL ?= -m twisted.trial
 TESTS ?= tests
 BIN = $(VENV)/bin
+INSTALLED = build/$(if $(filter-out 0,$(SNIPROXY_PURE)),pure,compiled)
+INSTALLED_TESTS ?= $(addprefix tests.,balancing config endpoints logs net plugins service stream tls wire test_tap)
 DECLARED = setup.cfg pyproject.toml
+SOURCES = setup.py $(shell find compiling sniproxy twisted -name '*.py')
 
-.PHONY: help demo test lint format types own bench docs news clean
+.PHONY: help demo test test-installed lint format types own bench docs news clean
 
 help:
 	@sed -n '3,5s/^# *//p' Makefile
@@ -42,8 +45,19 @@ types: $(VENV)/.dev
 own: $(VENV)/.dev
 	$(BIN)/python -m tests.own
 
-bench: $(VENV)/.run $(if $(PROFILE),$(VENV)/.profile)
-	$(BIN)/python benchmarks/run.py --install $(if $(PROFILE),--profile) $(BENCH)
+# As `pip install .` makes it: compiled, unless SNIPROXY_PURE says no or something is missing. Tests are reached through
+# a folder in which there is no source of ours, so that what they import is what was installed.
+test-installed: $(INSTALLED)/.test
+	mkdir -p $(INSTALLED)/beside
+	ln -sfn $(CURDIR)/tests $(CURDIR)/benchmarks $(INSTALLED)/beside
+	$(INSTALLED)/bin/twistd sniproxy --version
+	cd $(INSTALLED)/beside && $(CURDIR)/$(INSTALLED)/bin/python $(TRIAL) $(INSTALLED_TESTS)
+
+# First what is missing of Debian's packages, among them what compiling takes.
+bench: $(VENV)/.run
+	$(BIN)/python -m benchmarks.machine
+	$(MAKE) $(INSTALLED)/.run $(if $(PROFILE),$(INSTALLED)/.profile)
+	$(INSTALLED)/bin/python benchmarks/run.py $(if $(PROFILE),--profile) $(BENCH)
 
 docs: $(VENV)/.run
 	$(BIN)/python docs/compatibility.py
@@ -53,7 +67,8 @@ news: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .coverage*
-	find . -name '*.cpython-*.so' -not -path './.venv*' -delete
+	rm -f *__mypyc.*.so
+	find sniproxy -name '*.so' -delete
 
 # -- the virtual environment: each stamp is one set of packages ------------------------------------------------------
 
@@ -79,3 +94,26 @@ $(VENV)/.profile: | $(BIN)/python
 $(VENV)/.dev: $(DECLARED) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/.run $(VENV)/.test
+
+# -- the same for what is installed as users install it ---------------------------------------------------------------
+
+$(INSTALLED)/bin/python:
+	$(PYTHON) -m venv $(INSTALLED)
+
+$(INSTALLED)/.wheel: $(DECLARED) $(SOURCES) | $(INSTALLED)/bin/python
+	rm -rf $(INSTALLED)/wheel
+	$(INSTALLED)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(INSTALLED)/wheel .
+	@touch $@
+
+$(INSTALLED)/.run: $(INSTALLED)/.wheel
+	$(INSTALLED)/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(INSTALLED)/wheel/*.whl
+	$(INSTALLED)/bin/python -m pip install --quiet --disable-pip-version-check $(INSTALLED)/wheel/*.whl
+	@touch $@
+
+$(INSTALLED)/.test: $(INSTALLED)/.run
+	$(INSTALLED)/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo $(INSTALLED)/wheel/*.whl)[test]"
+	@touch $@
+
+$(INSTALLED)/.profile: $(INSTALLED)/.run
+	$(INSTALLED)/bin/python -m pip install --quiet --disable-pip-version-check py-spy
+	@touch $@

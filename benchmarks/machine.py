@@ -1,5 +1,6 @@
 """
-What was measured, on what, and when? And is all there that is needed?
+What was measured, on what, and when? And is all there that is needed? C{python -m benchmarks.machine} installs what is
+missing.
 """
 
 from __future__ import annotations
@@ -9,15 +10,12 @@ import platform
 import re
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from importlib.metadata import version
 from typing import Final
 
-from OpenSSL.SSL import OpenSSL_version
-
 from benchmarks.proxies import STREAM_MODULE, Kind, find
-from sniproxy import __version__
 
 HEADER: Final = "/usr/include/openssl/ssl.h"
 POLICY: Final = "/usr/sbin/policy-rc.d"
@@ -25,13 +23,14 @@ POLICY: Final = "/usr/sbin/policy-rc.d"
 
 def missing() -> list[str]:
     """
-    Debian packages without which rows cannot be measured.
+    Debian packages without which rows cannot be measured, or not what users install: compiled.
     """
     return [
         package
         for package, there in {
             "gcc": find("cc"),
             "libc6-dev": os.path.exists("/usr/include/stdio.h"),
+            "python3-dev": os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")),
             "libssl-dev": os.path.exists(HEADER),
             "nginx": find("nginx"),
             "libnginx-mod-stream": os.path.exists(STREAM_MODULE),
@@ -61,12 +60,12 @@ def install(packages: Sequence[str]) -> None:
         raise OSError(f"could not install {' '.join(packages)}")
 
 
-def said_by(program: Sequence[str]) -> str:
+def said_by(program: Sequence[str], lines: int = 1) -> list[str]:
     """
-    The first line of what a program answers.
+    The first lines of what a program answers.
     """
-    done = subprocess.run(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    return done.stdout.decode("utf-8", "replace").partition("\n")[0].strip()
+    done = subprocess.run(program, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return [line.strip() for line in done.stdout.decode("utf-8", "replace").splitlines()[:lines]]
 
 
 def openssl_of(program: str) -> str:
@@ -98,14 +97,18 @@ def described(kinds: Sequence[Kind], scale: float) -> dict[str, str]:
     }
     for kind in kinds:
         if kind.version and kind.program:
-            found[kind.name] = f"{said_by([kind.program, *kind.version])}, {openssl_of(kind.program)}"
+            found[kind.name] = f"{', '.join(said_by([kind.program, *kind.version]))}, {openssl_of(kind.program)}"
         elif not kind.apart:
-            found[kind.name] = (
-                f"{__version__}, Python {platform.python_version()} ({sys.implementation.name}), "
-                + ", ".join(f"{package} {version(package)}" for package in ("Twisted", "pyOpenSSL", "cryptography"))
-                + f", {OpenSSL_version(0).decode('ascii')}"
-            )
+            # Asked of the program that is measured: this process may have another sniproxy on its path.
+            found[kind.name] = ", ".join(said_by([kind.program or "twistd", "sniproxy", "--version"], lines=2))
     openssl = find("openssl")
     if openssl:
-        found["clients and back end"] = said_by([openssl, "version"])
+        found["clients and back end"] = ", ".join(said_by([openssl, "version"]))
     return found
+
+
+if __name__ == "__main__":
+    lacking = missing()
+    if lacking:
+        print(f"installing {' '.join(lacking)}", file=sys.stderr)
+        install(lacking)

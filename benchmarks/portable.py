@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from twisted.scripts.twistd import run
 
 if __name__ == "__main__":
-    # Python put this folder first, whose names are nobody's business but ours.
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    # Python put this folder first, whose names are nobody's business but ours. The proxy is the one that is installed.
+    del sys.path[0]
     del os.splice
     run()

@@ -49,6 +49,8 @@ __all__ = [
 COMPILER: Final = ("mypy>=2.4.1,<2.5", "mypy-zope>=1.0.17,<1.1")
 """mypyc comes with mypy; the plugin tells it what provides the interfaces. Other versions have not been tried."""
 
+MYPYC: Final = "mypyc"
+
 PURE: Final = "SNIPROXY_PURE"
 """Set in the environment to anything but 0, it forbids compiling."""
 
@@ -170,7 +172,7 @@ def build_wheel(wheel_directory: str, config_settings: Any = None, metadata_dire
     @return: the name of the wheel, whose tags say whether it is compiled.
     """
     reason = hindrance(os.environ)
-    if reason is None and importlib.util.find_spec("mypyc") is None:
+    if reason is None and importlib.util.find_spec(MYPYC) is None:
         reason = "there is no mypy"
     if reason is None:
         try:

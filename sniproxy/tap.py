@@ -16,6 +16,7 @@ from twisted.python import usage
 from sniproxy.config.dump import dump
 from sniproxy.errors import ConfigErrors
 from sniproxy.logs.sinks import files_of, hold_standard_streams
+from sniproxy.service.about import long
 from sniproxy.service.load import load
 from sniproxy.service.main import complain, say
 from sniproxy.service.master import make_service
@@ -50,6 +51,15 @@ class Options(usage.Options):
         except usage.UsageError as error:
             say(f"sniproxy: {error}\nTry --help for usage information.")
             raise SystemExit(1) from None
+
+    def opt_version(self) -> None:
+        """
+        Print which build this is, and on what it runs.
+        """
+        _show(long() + "\n")
+        raise SystemExit(0)
+
+    opt_v = opt_V = opt_version
 
     def postOptions(self) -> None:
         """

@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import tap
 from sniproxy.errors import ConfigError, ConfigErrors
+from sniproxy.service.about import long
 from sniproxy.service.demo import main as demo
 from sniproxy.tap import Options, makeService
 
@@ -96,6 +97,22 @@ class CommandLineTests(TapCase):
             self.assertEqual(self.run_options(*words), 1)
             self.assertEqual(self.err.getvalue(), f"sniproxy: {complaint}\nTry --help for usage information.\n")
             self.assertEqual(self.printed(), b"")
+
+
+class VersionTests(TapCase):
+    """
+    C{--version}.
+    """
+
+    def test_version(self) -> None:
+        """
+        Which build this is goes to standard output, whatever else is said, and the exit status is 0.
+        """
+        self.assertEqual(self.run_options("--version", "--bogus"), 1)
+        for word in ("--version", "-v", "-V"):
+            self.setUp()
+            self.assertEqual(self.run_options("--demo", word), 0)
+            self.assertEqual(self.printed().decode(), long() + "\n")
 
 
 class TestTests(TapCase):

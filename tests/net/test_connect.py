@@ -9,6 +9,7 @@ import errno
 import os
 import socket
 from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -251,6 +252,8 @@ class ConnectTests(SynchronousTestCase):
         """
         A system that knows no transparency refuses it.
         """
-        self.patch(under_test, "_TRANSPARENT", {"inet": (socket.IPPROTO_IP, 9999)})
+        changed = mock.patch.dict(under_test._TRANSPARENT, inet=(socket.IPPROTO_IP, 9999))
+        changed.start()
+        self.addCleanup(changed.stop)
         error = self.failed(self.address, ConnectOptions(bind=Address("inet", "127.0.0.9"), transparent=True))
         self.assertIsInstance(error, TransparencyError)
