@@ -243,6 +243,28 @@ DIFFERENCES: Final = (
         "stream/ssl_variables.py",
     ),
     Difference(
+        ("ssl_ocsp",),
+        "A client whose certificate is asked about resumes no session; where no responder can be found for a"
+        " certificate it is refused.",
+        "It asks anew when a session is resumed.",
+        "A resumed session has no chain; what nobody knows is not good.",
+        "stream/ocsp.py",
+    ),
+    Difference(
+        ("ssl_ocsp_cache",),
+        "`shared:` is a cache of this process; it holds 4096 answers, whatever its size.",
+        "All workers share it.",
+        "There is no memory that workers share.",
+        "stream/ocsp.py",
+    ),
+    Difference(
+        ("ssl_certificate_compression",),
+        "`on` is refused.",
+        "It compresses certificates where the client takes them so.",
+        "pyOpenSSL cannot compress certificates.",
+        "stream/ssl_settings.py",
+    ),
+    Difference(
         ("pass", "ssl_verify_client"),
         "A server that asks for client certificates admits nobody who was passed to it after another server's"
         " handshake.",

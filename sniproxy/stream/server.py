@@ -35,6 +35,7 @@ class Server:
     @ivar tls_of: what finds the context of a session whose certificate is named by variables, C{tls} being what fails
         where there is none; None where it is C{tls}.
     @ivar lent_of: the same for C{lent}.
+    @ivar ocsp: what asks about the certificates of its TLS clients (L{sniproxy.stream.ocsp.ClientStatus}), or None.
     @ivar tcp_nodelay: for both legs.
     """
 
@@ -48,6 +49,7 @@ class Server:
         self.content: Content = no_content
         self.tls: Any = None
         self.lent: Any = None
+        self.ocsp: Any = None
         self.tls_of: Callable[[Session], Any] | None = None
         self.lent_of: Callable[[Session], Any] | None = None
         self._content_place = -1

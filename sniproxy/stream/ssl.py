@@ -24,6 +24,7 @@ from sniproxy.levels import INFO
 from sniproxy.net.legs import nothing
 from sniproxy.net.tls_leg import failure
 from sniproxy.stream.core import LISTEN
+from sniproxy.stream.ocsp import FAILED
 from sniproxy.stream.phases import INTERNAL_SERVER_ERROR, WAIT, Phase
 from sniproxy.stream.preread import Looking
 from sniproxy.stream.server import Server
@@ -36,6 +37,7 @@ from sniproxy.stream.ssl_settings import (
     HANDSHAKE_TIMEOUT,
     REJECT,
     VERIFY_CLIENT,
+    client_status,
     context_of,
     tell,
 )
@@ -57,10 +59,13 @@ class Handshake:
     its beginning to the verdict on the certificate.
     """
 
-    __slots__ = ("_context", "_seconds", "_session", "_tls")
+    __slots__ = ("_asking", "_context", "_owner", "_seconds", "_session", "_tls", "_wrong")
 
     def __init__(self, session: Session, seconds: float) -> None:
         self._context: Any = None
+        self._owner: Any = None
+        self._asking = False
+        self._wrong: Any = None
         self._session = session
         self._seconds = seconds
         self._tls: Any = None
@@ -95,12 +100,14 @@ class Handshake:
         if context is None and server is not default:
             context = default.lent
             find = default.lent_of
+            server = default
         if context is None:
             session.error('no "ssl_certificate" is defined in server listening on SSL port')
             return INTERNAL_SERVER_ERROR
         if find is not None:
             context = find(session)
         self._context = context
+        self._owner = server
         self._tls = session.client = session.runtime.network.start_tls(session.client, context.connection())
         session.client.handler = self._event
         session.wait_on(self._late)
@@ -152,13 +159,44 @@ class Handshake:
         self._tls.handler = nothing
         context: ServerContext = self._context
         connection = self._tls.connection
-        own = None if session.server.tls is context else session.server.scope[VERIFY_CLIENT]
+        own = None if session.server is self._owner else session.server.scope[VERIFY_CLIENT]
         judgement = judge_client(connection, context, session.runtime.report, own)
         session.tls = TlsFacts(connection, judgement)
         if not judgement.ok:
             session.info(judgement.message)
             return INTERNAL_SERVER_ERROR
+        if self._owner.ocsp is not None and judgement.certificate is not None:
+            return self._ask(connection)
         session.action = ""
+        return None
+
+    def _ask(self, connection: SSL.Connection) -> Any:
+        """
+        Ask responders about the client's chain, within the time of the handshake.
+        """
+        chain = connection.get_verified_chain(as_cryptography=True)
+        if not chain:
+            return self._status(FAILED)
+        self._wrong = None
+        self._asking = True
+        self._owner.ocsp.check(self._session, chain, self._known)
+        self._asking = False
+        return WAIT if self._wrong is None else self._status(self._wrong)
+
+    def _known(self, wrong: str) -> None:
+        self._wrong = wrong
+        if not self._asking:
+            self._session.stop_waiting()
+            self._session.answer(self._status(wrong))
+
+    def _status(self, wrong: str) -> Any:
+        """
+        @param wrong: what responders say against the client; empty for nothing.
+        """
+        if wrong:
+            self._session.info(f"client SSL certificate verify error: {wrong}")
+            return INTERNAL_SERVER_ERROR
+        self._session.action = ""
         return None
 
 
@@ -249,6 +287,7 @@ class Ssl:
             return
         try:
             where = (listen.file, listen.line)
+            server.ocsp = client_status(scope, build)
             server.tls, server.tls_of = context_of(scope, build, where, reject)
             server.lent, server.lent_of = server.tls, server.tls_of
             if reject and scope[CERTIFICATE]:

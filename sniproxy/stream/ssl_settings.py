@@ -4,9 +4,13 @@ What the C{ssl_…} directives of a server say, and the TLS contexts that are ma
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from sniproxy.config import values
 from sniproxy.config.build import Build
@@ -14,11 +18,17 @@ from sniproxy.config.directives import MANY, Directive, Repeat, Scope
 from sniproxy.config.grammar import Node
 from sniproxy.errors import ConfigError
 from sniproxy.stream import certificates
+from sniproxy.stream.asking import Responder, responder_of
+from sniproxy.stream.ocsp import ClientStatus, Memory, Stapler, Staples
+from sniproxy.stream.resolver import resolver
+from sniproxy.stream.runtime import attend
 from sniproxy.tls.commands import FILES, check_name, perform
 from sniproxy.tls.contexts import ServerContext, server_context
 from sniproxy.tls.credentials import read_passwords
+from sniproxy.tls.files import Files, failed
 from sniproxy.tls.named import Contents, NamedContexts, Once, Pairs
-from sniproxy.tls.pem import Read
+from sniproxy.tls.ocsp import OcspError, load, responder
+from sniproxy.tls.pem import Read, read_failure
 from sniproxy.tls.policies import DEFAULT_PROTOCOLS, PROTOCOLS, ServerPolicy
 
 if TYPE_CHECKING:
@@ -86,6 +96,39 @@ def _alpn(node: Node, build: Build, scope: Scope) -> tuple[str, ...]:
     return node.args
 
 
+def _responder(node: Node, build: Build, scope: Scope) -> Responder:
+    try:
+        return responder_of(node.args[0], build.lookup)
+    except ConfigError as error:
+        raise ConfigError(f'{error.message} in "{node.name}"') from None
+
+
+def _compression(node: Node, build: Build, scope: Scope) -> bool:
+    if values.flag(node, build, scope):
+        raise ConfigError(f'"{node.name}" is not supported by sniproxy: pyOpenSSL cannot compress certificates')
+    return False
+
+
+_OCSP_CACHE: Final = re.compile(r"shared:([^:]+):(.*)", re.DOTALL)
+_SMALLEST: Final = 8 * 4096
+
+
+def _ocsp_cache(node: Node, build: Build, scope: Scope) -> str:
+    """
+    @return: the name of the cache; empty for none.
+    """
+    word = node.args[0]
+    if word == "off":
+        return ""
+    found = _OCSP_CACHE.fullmatch(word)
+    size = None if found is None else values.size_of(found[2])
+    if found is None or size is None:
+        raise ConfigError(f'invalid OCSP cache "{word}"')
+    if size < _SMALLEST:
+        raise ConfigError(f'OCSP cache "{word}" is too small')
+    return found[1]
+
+
 CERTIFICATE: Final = listed("ssl_certificate", certificates.certificate)
 CERTIFICATE_KEY: Final = listed("ssl_certificate_key", certificates.key)
 CERTIFICATE_CACHE: Final = single("ssl_certificate_cache", certificates.cache, None, 3)
@@ -108,6 +151,14 @@ VERIFY_CLIENT: Final = single(
 )
 VERIFY_DEPTH: Final = single("ssl_verify_depth", values.number, 1)
 REJECT: Final = single("ssl_reject_handshake", values.flag, False)
+OCSP: Final = single("ssl_ocsp", values.one_of({word: word for word in ("off", "on", "leaf")}), "off")
+OCSP_RESPONDER: Final[Directive[Responder | None]] = single("ssl_ocsp_responder", _responder, None)
+OCSP_CACHE: Final = single("ssl_ocsp_cache", _ocsp_cache, "")
+STAPLING: Final = single("ssl_stapling", values.flag, False)
+STAPLING_FILE: Final = single("ssl_stapling_file", values.path, "")
+STAPLING_RESPONDER: Final = single("ssl_stapling_responder", values.text, "")
+STAPLING_VERIFY: Final = single("ssl_stapling_verify", values.flag, False)
+CERTIFICATE_COMPRESSION: Final = single("ssl_certificate_compression", _compression, False)
 CONF_COMMAND: Final[Directive[tuple[tuple[str, str], ...]]] = Directive(
     "ssl_conf_command", _PLACES, (2, 2), conf_command, (), repeat=Repeat.LISTED
 )
@@ -115,7 +166,8 @@ CONF_COMMAND: Final[Directive[tuple[tuple[str, str], ...]]] = Directive(
 DIRECTIVES: Final[tuple[Directive[Any], ...]] = (
     CERTIFICATE, CERTIFICATE_KEY, CERTIFICATE_CACHE, PASSWORD_FILE, PROTOCOLS_, CIPHERS, PREFER, CURVE, DHPARAM,
     SESSION_CACHE, SESSION_TICKETS, SESSION_TIMEOUT, ALPN, HANDSHAKE_TIMEOUT, CLIENT_CERTIFICATE, TRUSTED_CERTIFICATE,
-    CRL, VERIFY_CLIENT, VERIFY_DEPTH, REJECT, CONF_COMMAND,
+    CRL, OCSP, OCSP_RESPONDER, OCSP_CACHE, STAPLING, STAPLING_FILE, STAPLING_RESPONDER, STAPLING_VERIFY,
+    VERIFY_CLIENT, VERIFY_DEPTH, REJECT, CERTIFICATE_COMPRESSION, CONF_COMMAND,
 )  # fmt: skip
 
 
@@ -168,15 +220,23 @@ def context_of(
         trusted_certificate=scope[TRUSTED_CERTIFICATE],
         crl=scope[CRL],
         reject=reject,
+        ocsp=scope[OCSP] != "off",
         signatures=build.wants("ssl_sigalg", "ssl_client_sigalg"),
     )
     once = Once(build.read)
+    staples: Staples | None = None
+    if scope[STAPLING]:
+        staples = Staples(_staple(scope[STAPLING_FILE], once.read))
+        policy = replace(policy, staple=staples)
     commands = scope[CONF_COMMAND]
     if commands:
         policy, warnings = perform(policy, commands, CONF_COMMAND.name, once.read)
         tell(build, warnings, scope.where(CONF_COMMAND))
     if not varies:
-        return server_context(policy, once.read, build.time), None
+        context = server_context(policy, once.read, build.time)
+        if staples is not None and not scope[STAPLING_FILE]:
+            _add_staplers(staples, context, scope, build, once.read)
+        return context, None
     nameless = server_context(replace(policy, unnamed=True), once.read, build.time)
     if reject:
         return nameless, None
@@ -196,6 +256,78 @@ def context_of(
             return nameless
 
     return nameless, find
+
+
+def client_status(scope: Scope, build: Build) -> ClientStatus | None:
+    """
+    What C{ssl_ocsp} says of one server.
+
+    @raise ConfigError: in nginx's words.
+    """
+    if scope[OCSP] == "off" or scope[VERIFY_CLIENT] == "off":
+        return None
+    if scope[VERIFY_CLIENT] == "optional_no_ca":
+        raise ConfigError('"ssl_ocsp" is incompatible with "ssl_verify_client optional_no_ca"')
+    name = scope[OCSP_CACHE]
+    memory = build.shared.setdefault((Memory, name), Memory()) if name else None
+    return ClientStatus(scope[OCSP] == "leaf", scope[OCSP_RESPONDER], resolver(scope), memory)
+
+
+def _staple(path: str, read: Read) -> bytes:
+    """
+    @param path: of C{ssl_stapling_file}, or empty.
+    @raise ConfigError: in nginx's words.
+    """
+    if not path:
+        return b""
+    try:
+        data = read(path)
+    except OSError as error:
+        raise failed("BIO_new_file", path, read_failure(path, error)) from None
+    try:
+        load(data)
+    except OcspError:
+        text = "error:0688010A:asn1 encoding routines::nested asn1 error"
+        raise failed("d2i_OCSP_RESPONSE_bio", path, text) from None
+    return data
+
+
+def _add_staplers(staples: Staples, context: ServerContext, scope: Scope, build: Build, read: Read) -> None:
+    """
+    Find out who knows about each certificate; where nobody does there is a warning, as with nginx.
+
+    @raise ConfigError: authorities cannot be read.
+    """
+    node = scope.where(STAPLING)
+    files = Files(read)
+    paths = [path for path in (scope[CLIENT_CERTIFICATE], scope[TRUSTED_CERTIFICATE]) if path]
+    others = [authority for path in paths for authority in files.authorities(path)]
+    for each in context.credentials:
+        end = f'certificate "{each.certificate_path}"'
+        issuer = next((other for other in (*each.chain, *others) if _issued(each.certificate, other)), None)
+        if issuer is None:
+            tell(build, [f'"ssl_stapling" ignored, issuer certificate not found for {end}'], node)
+            continue
+        url = scope[STAPLING_RESPONDER] or responder(each.certificate)
+        if not url:
+            tell(build, [f'"ssl_stapling" ignored, no OCSP responder URL in the {end}'], node)
+            continue
+        try:
+            found = responder_of(url, build.lookup)
+        except ConfigError as error:
+            tell(build, [f'"ssl_stapling" ignored, {error.message} in the {end}'], node)
+            continue
+        stapler = Stapler(each.certificate, issuer, found, resolver(scope), scope[STAPLING_VERIFY])
+        staples.add(stapler, each.certificate)
+        attend(build, stapler.attend)
+
+
+def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return True
 
 
 def tell(build: Build, warnings: Iterable[str], node: Node | None) -> None:

@@ -18,7 +18,7 @@ from OpenSSL import SSL
 from sniproxy.tls import native, settings
 from sniproxy.tls.files import Files, wire
 from sniproxy.tls.pem import Read
-from sniproxy.tls.policies import ClientPolicy, ServerPolicy
+from sniproxy.tls.policies import ClientPolicy, ServerPolicy, Staple
 from sniproxy.tls.signatures import scheme
 
 Clock = Callable[[], float]
@@ -48,6 +48,11 @@ class TLSConnection(SSL.Connection):
         self.links: list[native.Link] = []
         self.good_until: float | None = None
         self.offered_until: float | None = None
+
+
+def _stapled(connection: SSL.Connection, staple: Staple | None) -> bytes:
+    certificate = connection.get_certificate(as_cryptography=True)
+    return b"" if staple is None or certificate is None else staple(certificate)
 
 
 def _note_signature(connection: TLSConnection, sent: bool, message: bytes) -> None:
@@ -93,6 +98,8 @@ class ServerContext:
             native.reject_hellos(context)
         if policy.unnamed:
             native.fail_for_certificates(context)
+        if policy.staple is not None:
+            context.set_ocsp_server_callback(_stapled, policy.staple)
         if policy.signatures:
             native.show_handshakes(context, _note_signature)
         self.digest: Final = files.digest(policy)
@@ -105,7 +112,7 @@ class ServerContext:
         """
         Whether clients may resume sessions, as far as safety is concerned.
         """
-        return self.policy.verify == "off" or (self.exact and self.policy.hook is None)
+        return self.policy.verify == "off" or (self.exact and self.policy.hook is None and not self.policy.ocsp)
 
     def made(self, connection: SSL.Connection) -> bool:
         """

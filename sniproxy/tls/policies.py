@@ -16,6 +16,10 @@ VerifyHook = Callable[[int, x509.Certificate, int], bool]
 Called after the handshake with depth, certificate and OpenSSL's error number (0 for none) of each link; a false
 answer or an exception refuses. It cannot admit what was refused without it.
 """
+Staple = Callable[[x509.Certificate], bytes]
+"""
+From a certificate of ours to the OCSP response that is shown with it; empty for none. It must not raise.
+"""
 VerifyMode = Literal["off", "on", "optional", "optional_no_ca"]
 
 PROTOCOLS: Final = ("SSLv2", "SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
@@ -49,6 +53,9 @@ class ServerPolicy:
     @ivar without: those of our own that are not.
     @ivar reject: refuse every client at its ClientHello.
     @ivar unnamed: its certificates are not known, so every handshake fails where they would be needed.
+    @ivar ocsp: clients' certificates are asked about after the handshake. Such a context resumes no sessions, because
+        a resumed session has no chain to ask about.
+    @ivar staple: finds what is stapled to a certificate of ours, for clients that ask.
     @ivar signatures: note by which algorithms both sides have signed.
     @ivar hook: may refuse what OpenSSL and the mode let in. A context with a hook resumes no sessions, because a
         resumed session has no chain to show it.
@@ -77,6 +84,8 @@ class ServerPolicy:
     without: int = 0
     reject: bool = False
     unnamed: bool = False
+    ocsp: bool = False
+    staple: Staple | None = None
     signatures: bool = False
     hook: VerifyHook | None = None
 

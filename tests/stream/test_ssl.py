@@ -15,6 +15,7 @@ from zope.interface.verify import verifyObject
 from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IModule
 from sniproxy.stream.ssl import HELLO_LIMIT, ssl
+from tests.stream import test_ocsp
 from tests.support import hellos, pki
 from tests.support.sessions import (
     FakeLeg,
@@ -718,3 +719,50 @@ class DirectiveTests(SslCase):
                 self.complaints(f"{CERTIFICATE}\nssl_verify_client {mode};"),
                 ["no ssl_client_certificate for ssl_verify_client in /etc/edge.conf:5"],
             )
+
+
+class StatusTests(test_ocsp.ClientCase):
+    """
+    Clients whose certificates are asked about; L{tests.stream.test_ocsp} has the questions.
+    """
+
+    def test_asked(self) -> None:
+        """
+        The handshake goes on with the answer: a client that is good is let in, and no other.
+        """
+        for word, statuses in (("good", [200]), ("revoked", [500])):
+            here = test_ocsp.world("ssl_ocsp on; ssl_ocsp_cache shared:a:1m;")
+            self.come(here)
+            self.assertEqual(here.statuses(), [])
+            self.answer(here, "client", word)
+            self.assertEqual(here.statuses(), statuses)
+            self.come(here)  # the answer is known at once
+            self.assertEqual(here.statuses(), 2 * statuses)
+
+    def test_no_chain(self) -> None:
+        """
+        A client without a verified chain is not let in.
+        """
+        here = test_ocsp.world("ssl_ocsp on;")
+        self.patch(SSL.Connection, "get_verified_chain", lambda *_, **__: None)
+        self.come(here)
+        self.assertEqual((here.statuses(), here.network.attempts), ([500], []))
+
+
+class NamedTests(SslCase):
+    """
+    Certificates named by variables; L{tests.stream.test_ssl_settings} has the names.
+    """
+
+    def test_named(self) -> None:
+        """
+        The handshake is made with the named certificate, be it of the server or of the one that lends it.
+        """
+        named = "ssl_certificate $ssl_server_name.pem; ssl_certificate_key $ssl_server_name.key;"
+        here = World(server(named) + server("server_name b.example;", port=2), files())
+        for name, port in (("a.example", 1), ("b.example", 2)):
+            far = self.begun(here, name)
+            certificate = far.connection.get_peer_certificate(as_cryptography=True)
+            assert certificate is not None
+            self.assertEqual(certificate.subject.rfc4514_string(), f"CN={name}")
+            self.assertEqual(here.network.attempts[-1].address.port, port)

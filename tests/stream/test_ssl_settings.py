@@ -7,7 +7,7 @@ from __future__ import annotations
 from OpenSSL import SSL
 
 from sniproxy.errors import ConfigErrors
-from tests.stream import test_ssl
+from tests.stream import test_ocsp, test_ssl
 from tests.stream.test_ssl import CERTIFICATE, VERSIONS, files, identities, server, world
 from tests.support import pki
 from tests.support.sessions import FarEnd, World, client_of, client_settings, configured
@@ -63,6 +63,19 @@ class DirectiveTests(test_ssl.SslCase):
             [
                 'SSL_CONF_cmd("MinProtocol", "x") failed (SSL: error:0A000180:SSL routines::bad value:cmd=MinProtocol,'
                 " value=x) in /etc/edge.conf:4"
+            ],
+        )
+
+    def test_compression(self) -> None:
+        """
+        Certificates are not compressed: whoever wants it is told why not.
+        """
+        self.assertEqual(world(server("ssl_certificate_compression off;")).build.warnings, [])
+        self.assertEqual(
+            self.complaints("ssl_certificate_compression on;", "443"),
+            [
+                '"ssl_certificate_compression" is not supported by sniproxy: pyOpenSSL cannot compress certificates in'
+                " /etc/edge.conf:4"
             ],
         )
 
@@ -330,3 +343,102 @@ class NamedTests(test_ssl.SslCase):
             lib = SSL._lib  # type: ignore[attr-defined]
             lib.SSL_CTX_set1_sigalgs_list(settings._context, algorithms.encode())
             self.assertEqual(self.subject(FarEnd(here.client(), client_of(settings)).shake()), subject)
+
+
+class OcspTests(test_ocsp.ClientCase):
+    """
+    What may be said of C{ssl_ocsp}.
+    """
+
+    def test_directives(self) -> None:
+        """
+        What does not fit is told in nginx's words.
+        """
+        for settings, verify, message in (
+            ("ssl_ocsp on;", "optional_no_ca", '"ssl_ocsp" is incompatible with "ssl_verify_client optional_no_ca"'),
+            ("ssl_ocsp maybe;", "on", 'invalid value "maybe"'),
+            ("ssl_ocsp_cache on;", "on", 'invalid OCSP cache "on"'),
+            ("ssl_ocsp_cache shared:a;", "on", 'invalid OCSP cache "shared:a"'),
+            ("ssl_ocsp_cache shared::1m;", "on", 'invalid OCSP cache "shared::1m"'),
+            ("ssl_ocsp_cache shared:a:x;", "on", 'invalid OCSP cache "shared:a:x"'),
+            ("ssl_ocsp_cache shared:a:1k;", "on", 'OCSP cache "shared:a:1k" is too small'),
+            (
+                "ssl_ocsp_responder https://a/;",
+                "on",
+                'invalid URL prefix in OCSP responder "https://a/" in "ssl_ocsp_responder"',
+            ),
+            (
+                "ssl_ocsp_responder http://nowhere.example/;",
+                "on",
+                'host not found in OCSP responder "nowhere.example/" in "ssl_ocsp_responder"',
+            ),
+        ):
+            text = (
+                "stream { server { listen 1 ssl; ssl_certificate server.pem; ssl_certificate_key server.key; return in;"
+                f" {settings} ssl_verify_client {verify}; ssl_client_certificate root.pem; }} }}"
+            )
+            (error,) = self.assertRaises(ConfigErrors, configured, text, test_ocsp.files()).errors
+            self.assertEqual(error.message, message)
+        test_ocsp.world("ssl_ocsp on; ssl_ocsp_cache off;")
+
+    def test_good(self) -> None:
+        """
+        What is said is done.
+        """
+        here = test_ocsp.world("ssl_ocsp leaf; ssl_ocsp_cache shared:a:1m; ssl_ocsp_responder http://192.0.2.9/;")
+        self.come(here)
+        self.assertEqual(here.attempt().address.text, "192.0.2.9:80")
+
+
+class StaplingTests(test_ocsp.StaplingCase):
+    """
+    What may be said of C{ssl_stapling}.
+    """
+
+    def test_bad_file(self) -> None:
+        """
+        A file that cannot be read, or is no response, is told in nginx's words.
+        """
+        for name, message in (
+            ("nope", 'BIO_new_file("/etc/nope") failed (SSL: error:80000002:'),
+            ("root.pem", 'd2i_OCSP_RESPONSE_bio("/etc/root.pem") failed (SSL: error:'),
+        ):
+            (error,) = self.assertRaises(ConfigErrors, self.world, f"ssl_stapling_file {name};").errors
+            self.assertIn(message, error.message)
+
+    def test_responder(self) -> None:
+        """
+        The responder of the directive is asked instead; authorities that are trusted may be the issuer.
+        """
+        here = self.world("ssl_stapling_responder http://192.0.2.95/; ssl_trusted_certificate root.pem;", "plain")
+        self.stapled(here)
+        self.assertEqual(here.attempt().address.text, "192.0.2.95:80")
+
+    def test_ignored(self) -> None:
+        """
+        Where nobody can be asked there is a warning, as with nginx, and nothing is shown.
+        """
+        for settings, certificate, warning in (
+            ("", "server", 'issuer certificate not found for certificate "/etc/server.pem"'),
+            (
+                "ssl_trusted_certificate root.pem;",
+                "plain",
+                'no OCSP responder URL in the certificate "/etc/plain.pem"',
+            ),
+            (
+                "ssl_stapling_responder ftp://x;",
+                "chained",
+                'invalid URL prefix in OCSP responder "ftp://x" in the certificate "/etc/chained.pem"',
+            ),
+        ):
+            here = self.world(settings, certificate)
+            self.assertEqual([each.message for each in here.build.warnings], [f'"ssl_stapling" ignored, {warning}'])
+            self.assertEqual((self.stapled(here), here.network.attempts), (b"", []))
+        (error,) = self.assertRaises(ConfigErrors, self.world, "ssl_trusted_certificate nope.pem;").errors
+        self.assertIn('SSL_CTX_load_verify_locations("/etc/nope.pem") failed', error.message)
+
+    def test_file(self) -> None:
+        """
+        With a file nobody is asked.
+        """
+        self.assertNotEqual(self.stapled(self.world("ssl_stapling_file staple.der;")), b"")

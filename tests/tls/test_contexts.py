@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.tls import native
 from sniproxy.tls.contexts import server_context
 from sniproxy.tls.policies import ClientPolicy, ServerPolicy
-from tests.support import pki
-from tests.tls.pump import DH_PARAMETERS, Disk, move, pair, shake
+from tests.support import pki, responses
+from tests.tls.pump import DH_PARAMETERS, NOW, Disk, move, pair, shake
 
 CA = pki.authority("CA")
 OTHER_CA = pki.authority("CA")
@@ -108,6 +108,28 @@ class ServerContextTests(SynchronousTestCase):
         server = self.disk.server(ServerPolicy((), unnamed=True))
         error = self.assertRaises(SSL.Error, pair, self.disk.client(ClientPolicy()), server)
         self.assertIn("cert cb error", str(error))
+
+    def test_staple(self) -> None:
+        """
+        What is stapled goes to clients that ask; nothing goes where there is nothing.
+        """
+        for staple in (responses.response(LEAF, CA, NOW), b""):
+            shown: list[bytes] = []
+
+            def keep(connection: SSL.Connection, response: bytes, data: object, shown: list[bytes] = shown) -> bool:
+                shown.append(response)
+                return True
+
+            server = self.disk.server(replace(self.policy, staple={LEAF.certificate: staple}.__getitem__))
+            context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+            context.set_ocsp_client_callback(keep)
+            client = SSL.Connection(context)
+            client.set_connect_state()
+            client.request_ocsp()
+            shake(client, server.connection())
+            self.assertEqual(b"".join(shown), staple)
+            self.assertTrue(server.resumes)
+        self.assertFalse(self.disk.server(replace(self.policy, ocsp=True, verify="optional_no_ca")).resumes)
 
     def test_made(self) -> None:
         """
