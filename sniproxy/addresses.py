@@ -1,17 +1,17 @@
 """
-What a socket address is to us: one frozen value for IPv4, IPv6 and unix sockets, written as nginx writes it.
+What a socket address is to us: one value for IPv4, IPv6 and unix sockets, written as nginx writes it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from typing import Literal
+from typing import Final, Literal
 
 Family = Literal["inet", "inet6", "unix"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class Address:
     """
     Where a socket listens or connects to.
@@ -22,9 +22,14 @@ class Address:
     @ivar port: 0 to 65535; 0 for C{"unix"}.
     """
 
-    family: Family
-    host: str
-    port: int = 0
+    family: Final[Family]
+    host: Final[str]
+    port: Final[int]
+
+    def __init__(self, family: Family, host: str, port: int = 0) -> None:
+        self.family = family
+        self.host = host
+        self.port = port
 
     @property
     def text(self) -> str:

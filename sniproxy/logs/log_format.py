@@ -28,8 +28,12 @@ _PIECE: Final = re.compile(
     r"|\$\{(?P<unclosed>[A-Za-z0-9_]*)(?=[^A-Za-z0-9_}]|\Z)"
 )
 
+
 # values that the two escapes leave alone
-_PRINTABLE: Final = re.compile(r"[ !#-\[\]-~]*").fullmatch
+def _printable(text: str) -> bool:
+    return text.isascii() and text.isprintable() and '"' not in text and "\\" not in text
+
+
 _SAFE_IN_JSON: Final = re.compile(r'[^\x00-\x1f"\\]*').fullmatch
 
 _HEX: Final = tuple(f"\\x{byte:02X}" if byte < 32 or byte > 126 or byte in b'"\\' else chr(byte) for byte in range(256))
@@ -45,7 +49,7 @@ def escape_default(value: str | None) -> str:
     """
     if value is None:
         return "-"
-    if _PRINTABLE(value):
+    if _printable(value):
         return value
     return "".join([_HEX[byte] for byte in value.encode("utf-8", "surrogateescape")])
 
@@ -67,7 +71,7 @@ def escape_none(value: str | None) -> str:
 
 
 ESCAPES: Final[dict[str, tuple[Escape, Plain]]] = {
-    "default": (escape_default, _PRINTABLE),
+    "default": (escape_default, _printable),
     "json": (escape_json, _SAFE_IN_JSON),
     "none": (escape_none, bool),
 }
@@ -79,13 +83,15 @@ class LogFormat:
     One format, ready to be filled in.
     """
 
-    __slots__ = ("_escape", "_getters", "_plain", "_shape")
+    __slots__ = ("_escape", "_getters", "_missing", "_pieces", "_places", "_plain")
 
     def __init__(self) -> None:
         self._escape: Escape = escape_default
-        self._plain: Plain = _PRINTABLE
+        self._plain: Plain = _printable
+        self._missing = escape_default(None)
+        self._pieces: list[str] = []
         self._getters: list[Getter] = []
-        self._shape = ""
+        self._places: list[int] = []
 
     def read(self, words: Sequence[str], getter: Callable[[str], Getter]) -> None:
         """
@@ -100,6 +106,7 @@ class LogFormat:
             if word not in ESCAPES:
                 raise ConfigError(f'unknown log format escaping "{word}"')
             self._escape, self._plain = ESCAPES[word]
+            self._missing = self._escape(None)
             words = words[1:]
         for word in words:
             self._add(word, getter)
@@ -114,9 +121,10 @@ class LogFormat:
             if match["unclosed"] is not None:
                 raise ConfigError(f'the closing bracket in "{match["unclosed"]}" variable is missing')
             if match["literal"] is not None:
-                self._shape += match["literal"].replace("%", "%%")
+                self._pieces.append(match["literal"])
             else:
-                self._shape += "%s"
+                self._places.append(len(self._pieces))
+                self._pieces.append("")
                 self._getters.append(getter((match["braced"] or match["plain"]).lower()))
             at = match.end()
 
@@ -124,7 +132,13 @@ class LogFormat:
         """
         @return: the line, without its end.
         """
-        values = tuple([get(subject) for get in self._getters])
-        if None in values or not self._plain("".join(values)):  # type: ignore[arg-type]  # there is no None
-            values = tuple(map(self._escape, values))
-        return (self._shape % values).encode("utf-8", "surrogateescape")
+        missing = self._missing
+        found = [get(subject) for get in self._getters]
+        values = [missing if value is None else value for value in found]
+        if not self._plain("".join(values)):
+            escape = self._escape
+            values = [escape(value) for value in found]
+        pieces = self._pieces.copy()
+        for index, place in enumerate(self._places):
+            pieces[place] = values[index]
+        return "".join(pieces).encode("utf-8", "surrogateescape")

@@ -63,6 +63,7 @@ class FileLog:
 
     @ivar path: absolute, or relative to where the process runs.
     @ivar node: the directive that declared it first.
+    @ivar later: calls something at the end of a turn in which many sessions may end; None where nothing knows of turns.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class FileLog:
         self._pending: list[bytes] = []
         self._size = 0
         self._call: IDelayedCall | None = None
+        self.later: Callable[[Callable[[], None]], None] | None = None
 
     def open(self, clock: IReactorTime) -> None:
         """
@@ -107,6 +109,7 @@ class FileLog:
         if self._descriptor is None:
             return
         if not self._buffer:
+            self.flush()
             self._append(line)
             return
         if self._size + len(line) > self._buffer:
@@ -118,6 +121,17 @@ class FileLog:
         self._size += len(line)
         if self._flush is not None and self._call is None and self._clock is not None:
             self._call = self._clock.callLater(self._flush, self._late)
+
+    def gather(self, line: bytes) -> None:
+        """
+        As L{write}, but lines of one turn are written together, at its end.
+        """
+        if self._buffer or self.later is None:
+            self.write(line)
+            return
+        self._pending.append(line)
+        if len(self._pending) == 1:
+            self.later(self.flush)
 
     def flush(self) -> None:
         """
@@ -276,6 +290,15 @@ class Files:
         if errors:
             self.close()
             raise ConfigErrors(tuple(errors))
+
+    def gather(self, later: Callable[[Callable[[], None]], None]) -> None:
+        """
+        Let lines of sessions that end in one turn be written together.
+
+        @param later: calls something at the end of the turn, or at once where there is none.
+        """
+        for log in self._files.values():
+            log.later = later
 
     def reopen(self) -> None:
         """

@@ -92,8 +92,17 @@ class Network:
         """
         @return: the cheapest relay that can carry these two.
         """
-        chosen: IRelay = next(relay for relay in self._relays if relay.can_carry(client, upstream))
-        return chosen
+        chosen: IRelay
+        for chosen in self._relays:
+            if chosen.can_carry(client, upstream):
+                break
+        return chosen  # the last one carries everything
+
+    def later(self, step: Callable[[], None]) -> None:
+        """
+        @see: L{Poller.later}
+        """
+        self.poller.later(step)
 
     def stop(self) -> None:
         """

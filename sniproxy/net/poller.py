@@ -89,6 +89,7 @@ class Poller:
         self._watched: dict[int, Watched] = {}
         self._closing: list[_socket.socket] = []
         self._again: list[tuple[int, Watched]] = []
+        self._after: list[Callable[[], None]] = []
         self._call: IDelayedCall | None = None
         self._busy = False
         reactor.addReader(self)
@@ -148,6 +149,16 @@ class Poller:
         if self._watched.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
 
+    def later(self, step: Callable[[], None]) -> None:
+        """
+        Call C{step} when the batch that is being handled is over, before the sockets are closed that were closed in
+        it; at once where none is.
+        """
+        if self._busy:
+            self._after.append(step)
+        else:
+            step()
+
     def close(self, descriptor: int, sock: _socket.socket) -> None:
         """
         Stop watching a descriptor and close its socket, at once or after the batch that is being handled.
@@ -182,6 +193,8 @@ class Poller:
                         self._failed(whose)
             if self._again:
                 self._call_again()
+            if self._after:
+                self._call_after()
             if self._closing:
                 for sock in self._closing:
                     sock.close()
@@ -198,6 +211,14 @@ class Poller:
                     whose.handler(AGAIN)
                 except BaseException:
                     self._failed(whose)
+
+    def _call_after(self) -> None:
+        after, self._after = self._after, []
+        for step in after:
+            try:
+                step()
+            except Exception:
+                self.log.failure("internal error at the end of a turn")
 
     def _wake(self) -> None:
         if self._call is None and not self._epoll.closed:

@@ -248,6 +248,12 @@ class PortableNetwork:
             )
         return attempt
 
+    def later(self, step: Callable[[], None]) -> None:
+        """
+        At once: nothing is known of turns.
+        """
+        step()
+
     def start_tls(self, leg: Any, connection: SSL.Connection) -> TlsLeg:
         """
         @see: L{sniproxy.net.network.Network.start_tls}

@@ -47,7 +47,7 @@ class Options:
     timeout: float = 600.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True)
 class Result:
     """
     Why a relay ended.
@@ -58,8 +58,13 @@ class Result:
     """
 
     side: Side
-    error: OSError | None = None
-    sending: bool = False
+    error: OSError | None
+    sending: bool
+
+    def __init__(self, side: Side, error: OSError | None = None, sending: bool = False) -> None:
+        self.side = side
+        self.error = error
+        self.sending = sending
 
 
 def _told(result: Result) -> None:

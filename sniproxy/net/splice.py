@@ -206,5 +206,4 @@ class SpliceRelay:
         return Splicing(self._pipes, self._turn, client, upstream, options, done, holder, now)
 
 
-
 classImplements(SpliceRelay, IRelay)

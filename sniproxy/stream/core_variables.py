@@ -156,15 +156,14 @@ def session_time(session: Session) -> str:
     """
     Seconds since the client was accepted, with milliseconds.
     """
-    thousandths = max(round((session.clock.now() - session.begun) * 1000), 0)
-    return f"{thousandths // 1000}.{thousandths % 1000:03d}"
+    return f"{max(session.clock.now() - session.begun, 0.0):.3f}"
 
 
 def status(session: Session) -> str:
     """
     How the session ended; C{000} until it did.
     """
-    return f"{session.status:03d}"
+    return str(session.status).zfill(3)
 
 
 def time_iso8601(session: Session) -> str:

@@ -24,7 +24,7 @@ from sniproxy.interfaces import IModule, ISessionLog
 from sniproxy.levels import CRIT, ERROR
 from sniproxy.logs.by_name import NOTHING, Keep, LogsByName
 from sniproxy.logs.log_format import LogFormat
-from sniproxy.logs.sinks import files_of
+from sniproxy.logs.sinks import FileLog, files_of
 from sniproxy.logs.syslog import PREFIX, Syslog, SyslogLog, parse
 from sniproxy.stream.phases import Phase
 
@@ -258,7 +258,8 @@ def _writer(log: AccessLog, keep: Keep, build: Build) -> Write:
     place = log.place
     if not isinstance(place, Template):
         sink = _sink(log, build)
-        return lambda session, line: sink.write(line)
+        write_line = sink.gather if isinstance(sink, FileLog) else sink.write
+        return lambda session, line: write_line(line)
     logs = _by_name(keep, build)
     template, base = place, log.base
 

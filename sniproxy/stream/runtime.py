@@ -138,6 +138,7 @@ class Runtime:
         self.time = engine.time
         self.next_number = engine.next_number
         self.error_log: ErrorLog = error_log_of(build, build.root)
+        files_of(build).gather(engine.network.later)
         self.sessions: set[Session] = set()
         self.drained: Callable[[], None] | None = None
         self._log = Logger()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sniproxy.stream.session import Session
 
 
-@dataclass(slots=True)
+@dataclass(init=False, slots=True)
 class UpstreamState:
     """
     How one try of one session went; kept in C{session.upstream_states}, in the order of the tries.
@@ -28,11 +28,27 @@ class UpstreamState:
     """
 
     peer: str
-    connect_time: float | None = None
-    first_byte_time: float | None = None
-    session_time: float | None = None
-    bytes_sent: int = 0
-    bytes_received: int = 0
+    connect_time: float | None
+    first_byte_time: float | None
+    session_time: float | None
+    bytes_sent: int
+    bytes_received: int
+
+    def __init__(
+        self,
+        peer: str,
+        connect_time: float | None = None,
+        first_byte_time: float | None = None,
+        session_time: float | None = None,
+        bytes_sent: int = 0,
+        bytes_received: int = 0,
+    ) -> None:
+        self.peer = peer
+        self.connect_time = connect_time
+        self.first_byte_time = first_byte_time
+        self.session_time = session_time
+        self.bytes_sent = bytes_sent
+        self.bytes_received = bytes_received
 
 
 def _listed(show: Callable[[UpstreamState], str]) -> Callable[[Session], str | None]:

@@ -33,7 +33,7 @@ _ONE_NAME: Final = Struct(">HBH")
 """A ServerNameList up to its first name: the list's length, the name's type, the name's length."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class ClientHello:
     """
     A ClientHello that is well formed. Lists keep the client's order and its GREASE values (RFC 8701).
@@ -45,9 +45,14 @@ class ClientHello:
     @ivar body: the message without its handshake header.
     """
 
-    server_name: str | None
-    length: int
+    server_name: Final[str | None]
+    length: Final[int]
     body: bytes = field(repr=False)
+
+    def __init__(self, server_name: str | None, length: int, body: bytes) -> None:
+        self.server_name = server_name
+        self.length = length
+        self.body = body
 
     @property
     def sent_name(self) -> str | None:
@@ -151,11 +156,11 @@ class ClientHello:
         body = self.body
         _, at, stop = _sections(body)
         while at < stop:
-            kind, size = _EXTENSION.unpack_from(body, at)
-            at += 4
+            kind = body[at] << 8 | body[at + 1]
+            start = at + 4
+            at = start + (body[at + 2] << 8 | body[at + 3])
             if kind == wanted:
-                return at, at + size
-            at += size
+                return start, at
         return None
 
 
@@ -181,17 +186,17 @@ def parse(body: bytes, length: int) -> ClientHello | Malformed:
     """
     name = None
     kinds: list[int] = []
-    seen, unpack, checks = kinds.append, _EXTENSION.unpack_from, _CHECKS
+    seen, checks = kinds.append, _CHECKS
     try:
         _, at, stop = _sections(body)
         while at < stop:
             if stop - at < 4:
                 raise WireError("extensions", f"{stop - at} bytes left over")
-            kind, size = unpack(body, at)
+            kind = body[at] << 8 | body[at + 1]
             start = at + 4
-            at = start + size
+            at = start + (body[at + 2] << 8 | body[at + 3])
             if at > stop:
-                raise WireError("extensions", f"type {kind} needs {size} bytes where {stop - start} are left")
+                raise WireError("extensions", f"type {kind} needs {at - start} bytes where {stop - start} are left")
             seen(kind)
             if kind in checks:
                 checks[kind](body, start, at)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,29 @@ class FileLogTests(SinksTestCase):
         self.assertEqual(self.path.read_bytes(), b"old\none\n")
         log.write(b"two\n")
         self.assertEqual(self.path.read_bytes(), b"old\none\ntwo\n")
+
+    def test_lines_of_a_turn(self) -> None:
+        """
+        Lines that are gathered are written together when the turn ends, before any that is written; where nothing is
+        known of turns, or there is a buffer, they are like any line.
+        """
+        log, kept = self.files.declare(str(self.path)), self.files.declare(str(self.folder / "b.log"), buffer=100)
+        self.files.open(self.clock)
+        log.gather(b"one\n")
+        self.assertEqual(self.path.read_bytes(), b"one\n")
+        due: list[Callable[[], None]] = []
+        self.files.gather(due.append)
+        for line in (b"two\n", b"three\n"):
+            log.gather(line)
+            kept.gather(line)
+        self.assertEqual((self.path.read_bytes(), len(due)), (b"one\n", 1))
+        due.pop()()
+        self.assertEqual(self.path.read_bytes(), b"one\ntwo\nthree\n")
+        log.gather(b"four\n")
+        log.write(b"five\n")
+        due.pop()()
+        self.assertEqual(self.path.read_bytes(), b"one\ntwo\nthree\nfour\nfive\n")
+        self.assertEqual((self.folder / "b.log").read_bytes(), b"")
 
     def test_before_and_after(self) -> None:
         """

@@ -196,6 +196,29 @@ class PollerTests(SynchronousTestCase):
         self.poller.doRead()
         self.assertEqual(near.fileno(), -1)
 
+    def test_later(self) -> None:
+        """
+        What is to be done later is done when the batch is over, once, and before its sockets are closed; outside of a
+        batch it is done at once. Its faults are logged, and others' things are done all the same.
+        """
+        noting, near, far = self.watched()
+        done: list[Any] = []
+
+        def then() -> None:
+            self.poller.close(near.fileno(), near)
+            self.poller.later(lambda: done.append(1 / 0))
+            self.poller.later(lambda: done.append(near.fileno()))
+            done.append("handled")
+
+        noting.then = then
+        number = near.fileno()
+        far.send(b"a")
+        self.poller.doRead()
+        self.assertEqual(done, ["handled", number])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.poller.later(lambda: done.append("at once"))
+        self.assertEqual(done, ["handled", number, "at once"])
+
     def raising(self, error: BaseException) -> Callable[[], None]:
         """
         A handler with a fault.

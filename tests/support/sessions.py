@@ -510,6 +510,12 @@ class FakeNetwork:
         """
         return TlsLeg(leg, connection)
 
+    def later(self, step: Callable[[], None]) -> None:
+        """
+        At once.
+        """
+        step()
+
     def relay(self, client: Any, upstream: Any) -> PumpRelay:
         """
         @see: L{sniproxy.net.network.Network.relay}
