@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, Final, NoReturn
 
 from sniproxy.config.directives import Directive, Repeat, Scope, allowed, clashes, declared
-from sniproxy.config.grammar import COMMAND_LINE, Glob, Node, Parser, Read
+from sniproxy.config.grammar import AT_ONCE, COMMAND_LINE, Glob, Node, Parser, Read, Rest, no_rest
 from sniproxy.config.known import refusal
 from sniproxy.config.template import Reference, Render, Template, Variable, cached, direct, pieces, volatile
 from sniproxy.errors import ConfigError, ConfigErrors
@@ -50,6 +50,7 @@ class Build:
     @ivar live: the same while the program runs, for what is named by variables.
     @ivar lookup: from a host name to its numeric addresses, at least one; raises OSError.
     @ivar time: wall clock, seconds since the epoch.
+    @ivar rest: to be called now and then by what takes long: sessions may be waiting.
     @ivar errors: what is wrong so far.
     @ivar warnings: what the operator should know.
     @ivar finished: whether C{finish} has bound all templates.
@@ -64,6 +65,7 @@ class Build:
         read: Read = _no_file,
         lookup: Lookup = _no_lookup,
         time: Callable[[], float] = lambda: 0.0,
+        rest: Rest = no_rest,
     ) -> None:
         self.time = time
         self.file = file
@@ -71,6 +73,7 @@ class Build:
         self.read = read
         self.live = read
         self.lookup = lookup
+        self.rest = rest
         self.root = Scope("main", None, None)
         self.nodes: tuple[Node, ...] = ()
         self.modules = tuple(modules)
@@ -213,14 +216,38 @@ class Build:
         """
         self.finished = True
         for template, node, kind in self._templates:
+            self.rest()
             self._bind(template, node, kind)
         self._templates.clear()
+
+    def lines(self, node: Node) -> Iterator[Node]:
+        """
+        The lines of a block of data, of which there may be very many, with a rest now and then.
+        """
+        for number, line in enumerate(node.block or ()):
+            if number % AT_ONCE == 0:
+                self.rest()
+            yield line
+
+    def forget_lines(self) -> None:
+        """
+        Let go of the text of blocks of data, which is in their values: it is most of what a big configuration weighs.
+        """
+        scopes = [self.root]
+        while scopes:
+            scope = scopes.pop()
+            scopes += scope.children
+            for directive, nodes in scope.nodes.items():
+                if directive.free:
+                    for node in nodes:
+                        node.forget(self.rest)
 
     def walk(self, nodes: Sequence[Node], scope: Scope) -> None:
         """
         Check the directives of one block and give their values to its scope.
         """
         for node in nodes:
+            self.rest()
             directive = self._which(node, scope)
             if directive is not None:
                 self._take(directive, node, scope)
@@ -314,6 +341,7 @@ def configure(
     globals_text: str = "",
     time: Callable[[], float] = lambda: 0.0,
     assemble: Sequence[Callable[[Build], None]] = (),
+    rest: Rest = no_rest,
 ) -> Build:
     """
     Make a configuration of a text: read it, check it, prepare the modules, bind the variables.
@@ -328,16 +356,18 @@ def configure(
     @param time: wall clock, seconds since the epoch.
     @param assemble: called after every module has been prepared, to make what needs them all.
     @param globals_text: directives of the main context that come before the file, as nginx's C{-g}.
+    @param rest: called often, so that something else may be done in between.
     @raise ConfigErrors: all that is wrong, sorted by where it stands.
     """
-    build = Build(modules, file=file, prefix=prefix, read=read, lookup=lookup, time=time)
-    parser = Parser(posixpath.dirname(file), read, glob)
+    build = Build(modules, file=file, prefix=prefix, read=read, lookup=lookup, time=time, rest=rest)
+    parser = Parser(posixpath.dirname(file), read, glob, rest)
     build.nodes = parser.parameter(_bytes(globals_text)) + parser.parse(_bytes(source), file)
     build.errors.extend(parser.errors)
     build.walk(build.nodes, build.root)
     if not parser.errors:
         # a tree that was mended by guessing would only bring complaints about the guesses
         for module in build.modules:
+            rest()
             module.prepare(build)
         for put_together in assemble:
             put_together(build)

@@ -17,6 +17,15 @@ from sniproxy.errors import ConfigError
 
 Read = Callable[[str], bytes]
 Glob = Callable[[str], Sequence[str]]
+Rest = Callable[[], None]
+"""Called often by what takes long, so that something else may be done in between."""
+
+
+def no_rest() -> None:
+    """
+    The rest of those for whom nothing waits.
+    """
+
 
 DEPTH: Final = 64
 """How many blocks may stand inside each other, and how many files may include each other."""
@@ -24,14 +33,18 @@ DEPTH: Final = 64
 FILES: Final = 10_000
 """How many files one configuration may have, counted each time they are included."""
 
+AT_ONCE: Final = 256
+"""How many lines of a file are taken together between two rests: a fraction of a millisecond."""
+
 COMMAND_LINE: Final = "command line"
 """What stands for the name of the file where directives come from the command line."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Node:
     """
-    One directive as it is written.
+    One directive as it is written. Nothing but L{forget} changes it; a frozen value would take thrice as long to make,
+    and there may be a hundred thousand.
 
     @ivar name: its first word.
     @ivar args: the other words, decoded.
@@ -47,6 +60,17 @@ class Node:
     block: tuple[Node, ...] | None
     file: str
     line: int
+
+    def forget(self, rest: Rest = no_rest) -> None:
+        """
+        Let go of what is in the braces.
+
+        @param rest: called now and then meanwhile.
+        """
+        lines, self.block = list(self.block or ()), ()
+        while lines:
+            del lines[-AT_ONCE:]
+            rest()
 
 
 @dataclass(slots=True)
@@ -71,12 +95,14 @@ class Parser:
     @ivar files: the names of the files as keys, in the order they were first opened.
     """
 
-    def __init__(self, folder: str, read: Read, glob: Glob) -> None:
+    def __init__(self, folder: str, read: Read, glob: Glob, rest: Rest = no_rest) -> None:
         """
         @param folder: what names in C{include} are relative to.
         @param read: the bytes of a file; raises OSError.
         @param glob: the names that match a pattern, in any order.
+        @param rest: called now and then meanwhile.
         """
+        self._rest = rest
         self._folder = folder
         self._read = read
         self._glob = glob
@@ -108,25 +134,30 @@ class Parser:
         self.files[file] = None
         self._stack.append(file)
         blocks = [_Open((), (), 0, [])]
+        nodes = blocks[-1].nodes
         reported = 0
-        for statement in lexer.statements():
-            # what the lexer found so far comes before what this statement brings
-            self.errors.extend(lexer.errors[reported:])
-            reported = len(lexer.errors)
-            if statement.end is End.CLOSE:
-                if len(blocks) == 1:
-                    self._error('unexpected "}"', file, statement.line)
+        for number, (end, words, quoted, line) in enumerate(lexer.statements()):
+            if number % AT_ONCE == 0:
+                self._rest()
+            if len(lexer.errors) > reported:
+                # what the lexer found so far comes before what this statement brings
+                self.errors.extend(lexer.errors[reported:])
+                reported = len(lexer.errors)
+            if end is End.SEMICOLON:
+                if words[0] == "include" and len(words) == 2:
+                    nodes.extend(self._include(words[1], file, line))
                 else:
-                    self._close(blocks, file)
-            elif statement.end is End.OPEN:
-                blocks.append(_Open(statement.words, statement.quoted, statement.line, []))
+                    nodes.append(Node(words[0], words[1:], quoted, None, file, line))
+                continue
+            if end is End.OPEN:
+                blocks.append(_Open(words, quoted, line, []))
                 if len(blocks) == DEPTH + 2:
-                    self._error(f"blocks are nested more than {DEPTH} deep", file, statement.line)
-            elif statement.words[0] == "include" and len(statement.words) == 2:
-                blocks[-1].nodes.extend(self._include(statement.words[1], file, statement.line))
+                    self._error(f"blocks are nested more than {DEPTH} deep", file, line)
+            elif len(blocks) == 1:
+                self._error('unexpected "}"', file, line)
             else:
-                name, *args = statement.words
-                blocks[-1].nodes.append(Node(name, tuple(args), statement.quoted, None, file, statement.line))
+                self._close(blocks, file)
+            nodes = blocks[-1].nodes
         self.errors.extend(lexer.errors[reported:])
         if lexer.complete and len(blocks) > 1:
             self._error('unexpected end of file, expecting "}"', file, lexer.line)
@@ -141,8 +172,7 @@ class Parser:
         """
         block = blocks.pop()
         if block.words and len(blocks) <= DEPTH:
-            name, *args = block.words
-            node = Node(name, tuple(args), block.quoted, tuple(block.nodes), file, block.line)
+            node = Node(block.words[0], block.words[1:], block.quoted, tuple(block.nodes), file, block.line)
             blocks[-1].nodes.append(node)
 
     def _include(self, name: str, file: str, line: int) -> list[Node]:

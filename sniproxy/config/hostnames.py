@@ -58,16 +58,26 @@ class Hostnames(Generic[T]):
         """
         name = lower(name)
         if masks:
-            if name.count("*") > 1 or ".." in name or "\0" in name:
+            if ".." in name or "\0" in name:
                 return Verdict.INVALID
-            if len(name) > 1 and name[0] == ".":
+            if "*" in name or name.startswith("."):
+                return self._add_mask(name, value)
+        return self._add_whole(name, value)
+
+    def _add_mask(self, name: str, value: T) -> Verdict:
+        stars = name.count("*")
+        if stars < 2:
+            if name[0] == "." and len(name) > 1:
                 return self._add_below(name[1:], value, itself=True)
-            if len(name) > 2 and name.startswith("*."):
+            if name.startswith("*.") and len(name) > 2:
                 return self._add_below(name[2:], value, itself=False)
-            if len(name) > 2 and name.endswith(".*"):
+            if name.endswith(".*") and len(name) > 2:
                 return self._add_beside(name[:-2], value)
-            if "*" in name:
-                return Verdict.INVALID
+        if stars:
+            return Verdict.INVALID
+        return self._add_whole(name, value)  # a lone dot
+
+    def _add_whole(self, name: str, value: T) -> Verdict:
         if name in self._whole:
             return Verdict.CONFLICT
         self._whole[name] = value

@@ -2,7 +2,8 @@
 How the text of a configuration falls into words, blocks and ends: nginx's C{ngx_conf_read_token}, rule by rule.
 
 Strategy: the bytes are seen as Latin-1, so that one character is one byte and nginx's limit of 4096 bytes counts
-right; each word is decoded as UTF-8 at the end. A word is matched by one expression that never has to go back.
+right; each word is decoded as UTF-8 at the end. A word is matched by one expression that never has to go back. Most
+statements are nothing but plain words of ASCII: each of those is matched as a whole, and no word of it looked at.
 After an error the lexer says what is wrong and goes on behind it, so that one fault does not hide the next.
 """
 
@@ -10,9 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from sniproxy.errors import ConfigError
 
@@ -26,6 +26,10 @@ _QUOTED: Final = {
     '"': re.compile(r'(?:[^\\"]|\\.|\\\Z)*', re.DOTALL),
     "'": re.compile(r"(?:[^\\']|\\.|\\\Z)*", re.DOTALL),
 }
+# A "$" takes the braces behind it along, so none of them may be given back to end the statement.
+_PLAIN: Final = r"[!-#%-:<-\[\]-z|}~]"
+_WORD: Final = rf"""(?!["#'}}])(?:{_PLAIN}|\$\{{*(?!\{{)){_PLAIN}*(?:\$\{{*(?!\{{){_PLAIN}*)*"""
+_SIMPLE: Final = re.compile(rf"[ \t\r\n]*({_WORD}(?:[ \t\r\n]+{_WORD})*)[ \t\r\n]*([;{{])")
 _ESCAPE: Final = re.compile(r"\\([\"'\\trn])")
 _DECODED: Final = {'"': '"', "'": "'", "\\": "\\", "t": "\t", "r": "\r", "n": "\n"}
 
@@ -40,10 +44,9 @@ class End(Enum):
     CLOSE = "}"
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """
-    The words up to C{;} or C{{}, or a lone C{}}.
+    The words up to C{;} or C{{}, or a lone C{}}. A tuple, because there may be a hundred thousand of them.
 
     @ivar end: what ended it.
     @ivar words: decoded; empty for C{End.CLOSE}, and for a C{{} without words, which was reported.
@@ -55,6 +58,14 @@ class Statement:
     words: tuple[str, ...]
     quoted: tuple[bool, ...]
     line: int
+
+
+_ENDS: Final = {end.value: end for end in End}
+_NONE_QUOTED: Final = tuple((False,) * count for count in range(16))
+
+
+def _bare_words(count: int) -> tuple[bool, ...]:
+    return _NONE_QUOTED[count] if count < len(_NONE_QUOTED) else (False,) * count
 
 
 def decode(raw: str) -> str:
@@ -117,11 +128,24 @@ class Lexer:
         """
         All statements, in order. Errors are added to C{errors} on the way.
         """
-        text, size = self._text, len(self._text)
+        text, size, counted, match = self._text, len(self._text), not self._parameter, _SIMPLE.match
         words: list[str] = []
         quoted: list[bool] = []
         at = 0
         while True:
+            if not words:
+                simple = match(text, at)
+                if simple is not None:
+                    stop = simple.end()
+                    if stop - at < LIMIT:
+                        if counted:
+                            self.line += text.count("\n", at, stop)
+                        at = stop
+                        inside, end = simple.groups()
+                        # among what was matched are only such blanks as split() and nginx both know
+                        plain = tuple(inside.split())
+                        yield Statement(_ENDS[end], plain, _bare_words(len(plain)), self.line)
+                        continue
             blank = _BLANK.match(text, at)
             assert blank is not None
             self._count(at, blank.end())

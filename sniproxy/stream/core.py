@@ -190,6 +190,7 @@ def assemble(build: Build) -> None:
     servers: list[Server] = []
     for stream in build.root.inside("stream"):
         for scope in stream.inside("stream.server"):
+            build.rest()
             server = Server(scope, error_log_of(build, scope), scope[TCP_NODELAY])
             servers.append(server)
             if LISTEN not in scope.nodes:
@@ -199,6 +200,7 @@ def assemble(build: Build) -> None:
                     _join(build, found, listen, server)
             _name(build, server)
     for server in servers:
+        build.rest()
         for module in build.modules:
             try:
                 module.attach(server, build)

@@ -241,8 +241,7 @@ def _geo(node: Node, build: Build, scope: Scope) -> Geo:
         if source.pieces != (Reference(node.args[0][1:].lower()),):
             raise ConfigError(f'unknown "{node.args[0][1:]}" variable')
     geo = Geo(source)
-    assert node.block is not None
-    for line in node.block:
+    for line in build.lines(node):
         try:
             geo.read(line, build)
         except ConfigError as error:

@@ -92,26 +92,26 @@ def _map(node: Node, build: Build, scope: Scope) -> Table:
     table = Table(build.template(source, node))
     if not name.startswith("$"):
         raise ConfigError(f'invalid variable name "{name}"')
-    assert node.block is not None
-    for line in node.block:
+    for line in build.lines(node):
         try:
-            _line(table, (line.name, *line.args), line, build)
+            _line(table, line, build)
         except ConfigError as error:
             build.error(error, line)
     build.define(Variable(name[1:], table, volatile=table.volatile), node)
     return table
 
 
-def _line(table: Table, words: tuple[str, ...], line: Node, build: Build) -> None:
-    if words == ("hostnames",):
-        table.hostnames = True
+def _line(table: Table, line: Node, build: Build) -> None:
+    key = line.name
+    if len(line.args) != 1:
+        if line.args or key not in ("hostnames", "volatile"):
+            raise ConfigError("invalid number of the map parameters")
+        if key == "hostnames":
+            table.hostnames = True
+        else:
+            table.volatile = True
         return
-    if words == ("volatile",):
-        table.volatile = True
-        return
-    if len(words) != 2:
-        raise ConfigError("invalid number of the map parameters")
-    key, text = words
+    text = line.args[0]
     value = build.template(text, line) if "$" in text else text
     if key == "default":
         if table.default is not None:

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.config import values
 from sniproxy.config.build import Build, configure
 from sniproxy.config.directives import Directive
-from sniproxy.config.grammar import Node
+from sniproxy.config.grammar import AT_ONCE, Node
 from sniproxy.config.template import Template, Variable
 from sniproxy.errors import ConfigError, ConfigErrors
 from tests.config.mini import (
@@ -109,6 +109,37 @@ class Values(SynchronousTestCase):
         stream = made.root[STREAM]
         assert stream is not None
         self.assertEqual([line.name for line in stream[MAP][0]], ["listen", "default", "a b"])
+
+    def test_lines(self) -> None:
+        """
+        The lines of a block of data come one by one, and when all is made only their values are left.
+        """
+        made = build("stream { map $remote_addr $a { b 1; default 2; } }", read=lambda path: b"")
+        stream = made.root[STREAM]
+        assert stream is not None
+        node = stream.where(MAP)
+        assert node is not None
+        self.assertEqual([line.name for line in made.lines(node)], ["b", "default"])
+        made.forget_lines()
+        self.assertEqual((node.block, list(made.lines(node)), len(stream[MAP][0])), ((), [], 2))
+
+    def test_rests(self) -> None:
+        """
+        Whoever waits gets a turn at every directive, every so many lines of data, every module and every template.
+        """
+        rests: list[int] = []
+
+        def count(source: str) -> int:
+            rests.clear()
+            build(source, rest=lambda: rests.append(1)).forget_lines()
+            return len(rests)
+
+        least = count("")
+        self.assertGreaterEqual(least, len(MODULES))
+        servers = "server { proxy_pass $remote_addr; }"
+        self.assertGreaterEqual(count(f"stream {{ {servers * 100} }}"), least + 300)
+        lines = count(f"stream {{ map $remote_addr $a {{ {'b 1;' * 100 * AT_ONCE} }} }}")
+        self.assertGreaterEqual(lines, least + 200)
 
     def test_anywhere(self) -> None:
         """

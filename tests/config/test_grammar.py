@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.config.grammar import DEPTH, FILES, Node, Parser
+from sniproxy.config.grammar import AT_ONCE, DEPTH, FILES, Node, Parser
 from tests.config.mini import Disk
 
 
@@ -59,6 +59,18 @@ class Trees(Case):
                 Node("d", (), (False,), None, "/etc/f", 5),
             ),
         )
+
+    def test_rests(self) -> None:
+        """
+        Reading much is interrupted often, and so is forgetting it.
+        """
+        rests: list[int] = []
+        parser = Parser("/etc", Disk({}).read, Disk({}).glob, lambda: rests.append(1))
+        (tree,) = parser.parse(b"a {" + b"b c;" * 10 * AT_ONCE + b"}", "/etc/f")
+        self.assertEqual(len(tree.block or ()), 10 * AT_ONCE)
+        self.assertEqual(len(rests), 11)
+        tree.forget(lambda: rests.append(1))
+        self.assertEqual((tree.block, len(rests)), ((), 21))
 
     def test_braces(self) -> None:
         """

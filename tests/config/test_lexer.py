@@ -290,6 +290,34 @@ class Anything(SynchronousTestCase):
             if statement.end is End.SEMICOLON:
                 self.assertNotEqual(statement.words, ())
 
+    @settings(derandomize=True, deadline=None, database=None, max_examples=2000)
+    @given(st.text("ab-:* \t\n\x0b\xa0;{}\"'\\$#)ä", max_size=20))
+    @example("a${{b;c${d{")
+    @example("a$ {")
+    @example("a}b;")
+    def test_whole_or_by_words(self, text: str) -> None:
+        """
+        A statement that is taken as a whole is what its words are one by one, as behind a word in quotes.
+        """
+        if text.lstrip(" \t\n")[:1] in ("", ";", "{", "}", "#"):
+            return  # a quoted word before these would make another text
+        whole, errors = read(text)
+        by_words, same_errors = read('"x" ' + text)
+        self.assertEqual(same_errors, errors)
+        if whole:
+            first = by_words[0]
+            by_words[0] = Statement(first.end, first.words[1:], first.quoted[1:], first.line)
+        self.assertEqual(by_words, whole)
+
+    def test_many_words(self) -> None:
+        """
+        A statement of many words, or of more text than one word may have, is as one of few.
+        """
+        for count in (15, 16, 17, 2000):
+            statements, errors = read("ab " * count + "\n;")
+            self.assertEqual(statements, [Statement(End.SEMICOLON, ("ab",) * count, (False,) * count, 2)])
+            self.assertEqual(errors, [])
+
     def test_documents_cut(self) -> None:
         """
         A text cut anywhere gives the statements of the whole one, except the last.
