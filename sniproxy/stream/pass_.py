@@ -8,7 +8,7 @@ What was only looked at is still there to be looked at; TLS that ends here goes 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from twisted.plugin import IPlugin
 from zope.interface import implementer
@@ -24,9 +24,9 @@ from sniproxy.interfaces import IModule
 from sniproxy.stream.core import listenings
 from sniproxy.stream.listening import Listening
 from sniproxy.stream.phases import INTERNAL_SERVER_ERROR, OK
-from sniproxy.stream.proxy_protocol import HEADER, header_of
 from sniproxy.stream.server import Server
 from sniproxy.stream.session import Session
+from sniproxy.stream.ssl_preread import READ_AHEAD
 
 MOST: Final = 10
 """How often one client may be passed on."""
@@ -115,11 +115,10 @@ class Passing:
             session.error(f'port not found for "{address.text}"')
             session.finish(OK)
             return
-        notes: dict[str, Any] = {PASSES: passes}
-        header = header_of(session)
-        if header is not None:  # it is known of the connection, wherever that goes
-            notes[HEADER] = header
-        session.begin_again(listening, address, notes)
+        session.notes[PASSES] = passes
+        for key in READ_AHEAD:
+            session.notes.pop(key, None)
+        session.begin_again(listening, address)
 
     def _refuse(self, session: Session, message: str) -> None:
         session.error(message)

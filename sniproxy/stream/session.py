@@ -163,13 +163,13 @@ class Session:
         self._step = 0
         client.owner = self
 
-    def begin_again(self, listening: Listening, local: Address, notes: dict[Any, Any]) -> None:
+    def begin_again(self, listening: Listening, local: Address) -> None:
         """
-        Go on as a client that has connected somewhere else: of all that was found out only TLS with it is kept.
+        Go on as a client that has connected somewhere else. TLS with it is kept, and what modules have noted: some of
+        them have to undo something at the end.
 
         @param listening: the address it comes in by now.
         @param local: the address it has connected to.
-        @param notes: what modules shall know of this.
         """
         self.stop_waiting()
         self.listening = listening
@@ -179,7 +179,7 @@ class Session:
         self.captures = None
         self._upstream_states = None
         self._values = None
-        self._notes = {**notes, LOCAL: local}
+        self.notes[LOCAL] = local
         self._phase = 0
         self._step = 0
         if self.tls is None:

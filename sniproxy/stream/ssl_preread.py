@@ -44,6 +44,9 @@ None.
 _INSIDE: Final = "ssl_preread inside"
 """The key in C{session.notes} of a ClientHello that came within TLS of ours."""
 
+READ_AHEAD: Final = (_SEEN, _INSIDE)
+"""What a session that begins again elsewhere has to read again."""
+
 
 class Preread:
     """

@@ -138,6 +138,24 @@ class PassTests(SynchronousTestCase):
         )
         self.assertEqual(world.client(hellos.hello("a.example")).taken(), b"[]")
 
+    def test_counted(self) -> None:
+        """
+        A client that was counted before it was passed on is counted until it ends, and no longer.
+        """
+        world = World(
+            "limit_conn_zone $protocol zone=z:32k;"
+            + server("192.0.2.1:1", "limit_conn z 1; pass 192.0.2.1:2;")
+            + server("192.0.2.1:2", "proxy_pass 192.0.2.2:22;")
+        )
+        first = world.client()
+        world.client()
+        self.assertEqual(world.statuses(), [503])
+        world.attempt().succeed()
+        first.end()
+        self.assertEqual(world.statuses(), [503, 200])
+        world.client()
+        self.assertEqual((world.statuses(), len(world.network.attempts)), ([503, 200], 2))
+
     def test_cycle(self) -> None:
         """
         A client goes round ten times, and then no more.
