@@ -23,6 +23,9 @@ from sniproxy.net.timers import Holder
 TURN: Final = 64
 """How many pieces a flow moves before others have their turn."""
 
+WIDE: Final = 64 * 1024
+"""Bytes that a flow moves at a time at least, where TLS is on a side: a few records cost little more than one."""
+
 GONE: Final = ERR | HUP
 """A leg is broken, or closed both ways: after its last byte was received, there is nobody left to send to."""
 
@@ -122,7 +125,7 @@ class Relaying:
     which every move puts off.
     """
 
-    __slots__ = ("_closing", "_done", "_ended", "down", "holder", "now", "options", "up")
+    __slots__ = ("_closing", "_done", "_ended", "_size", "down", "holder", "now", "options", "up")
 
     def __init__(
         self,
@@ -139,6 +142,9 @@ class Relaying:
         self.up = Flow("client", client, upstream)
         self.down = Flow("upstream", upstream, client)
         self._done = done
+        self._size = options.buffer_size
+        if not (client.plain and upstream.plain):
+            self._size = max(self._size, WIDE)
         self._ended = False
         self._closing: Result | None = None
 
@@ -190,7 +196,7 @@ class Relaying:
         """
         side = flow.side
         other: Side = "upstream" if side == "client" else "client"
-        size = self.options.buffer_size
+        size = self._size
         now = self.now()
         due = now + self.options.timeout
         for _ in range(TURN):

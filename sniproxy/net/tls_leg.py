@@ -24,8 +24,11 @@ from sniproxy.net.legs import Owner
 MOST: Final = 16384
 """What one TLS record carries at most (RFC 8446 §5.1)."""
 
-BITE: Final = MOST + 5 + 256
-"""What is taken from the leg below at a time: the longest record of all (RFC 8446 §5.2)."""
+AT_ONCE: Final = 4
+"""How many records are taken from the leg below, or given to it, in one call."""
+
+RECORD: Final = MOST + 5 + 256
+"""The longest record of all (RFC 8446 §5.2). OpenSSL is fed with as much, since its memory never gets smaller."""
 
 PATIENCE: Final = 4
 """
@@ -50,13 +53,15 @@ def failure(error: SSL.Error) -> OSError:
 
 class TlsLeg:
     """
-    TLS over a leg, which it owns. Holds what OpenSSL has not read yet, and at most one record that the leg below would
-    not take; that is owed to C{send}, which counts it as taken when it is with the leg below, so that nothing that
-    counts is lost at a close.
+    TLS over a leg, which it owns. Holds what was taken for OpenSSL and not read yet, and at most C{AT_ONCE} records
+    that the leg below would not take; they are owed to C{send}, which counts them as taken when they are with the leg
+    below, so that nothing that counts is lost at a close.
 
     @ivar raw: the leg below.
     @ivar connection: the pyOpenSSL connection, with its state set.
     @ivar established: the handshake is done.
+    @ivar brief: what a handshake has left to say when it is done (a client's certificate and Finished) goes out with
+        the first bytes, or else before some are waited for: a segment less, and a wake-up.
     @ivar first_read: called once, when the first bytes were received: a TLS 1.3 server has sent its session tickets
         by then.
     """
@@ -65,12 +70,15 @@ class TlsLeg:
     over = False
 
     __slots__ = (
+        "_ahead",
         "_broken",
         "_channel",
         "_end",
         "_finished",
+        "_late",
         "_outgoing",
         "_owed",
+        "brief",
         "connection",
         "established",
         "first_read",
@@ -86,8 +94,11 @@ class TlsLeg:
         self.connection: Any = connection
         self.established = False
         self.first_read: Callable[[], None] | None = None
+        self.brief = False
         self.held = b""
         self._channel = Channel(connection)
+        self._ahead = b""
+        self._late: OSError | None = None
         self._outgoing = b""
         self._owed = 0
         self._broken = False
@@ -230,10 +241,12 @@ class TlsLeg:
                 done = self._channel.handshake()
             except SSL.Error as error:
                 raise self._fail(error) from None
-            self._flush()
             if done:
                 self.established = True
+                if not self.brief:
+                    self._flush()
                 return True
+            self._flush()
             if not self._fill():
                 if self._end:
                     self._broken = True
@@ -247,6 +260,8 @@ class TlsLeg:
         if self.held:
             held, self.held = self.held[:limit], self.held[limit:]
             return held
+        if self._late is not None:
+            raise self._late
         stops = 0
         while True:
             try:
@@ -258,15 +273,35 @@ class TlsLeg:
             if data is not None:
                 if self.first_read is not None and data:
                     self._tell_first_read()
-                return data
+                return self._more(data, limit) if len(data) == MOST < limit else data
             self._flush()
-            if self._channel.fed():
+            if self._channel.fed() or (self._ahead and self._fill()):
                 stops += 1
                 if stops == PATIENCE:
                     self.raw.again()
                     return None
             elif not self._fill():
                 return b"" if self._end else None
+
+    def _more(self, data: bytes, limit: int) -> bytes:
+        """
+        @param data: a whole record's worth.
+        @return: with those that follow it and are here already, up to C{limit} bytes.
+        """
+        pieces = [data]
+        length = len(data)
+        while length < limit and (self._channel.fed() or (self._ahead and self._fill())):
+            try:
+                piece = self._channel.read(limit - length)
+            except SSL.Error as error:
+                self._late = self._fail(error)  # these bytes came before it
+                break
+            if piece:
+                pieces.append(piece)
+                length += len(piece)
+            elif piece == b"" or not self._ahead:
+                break
+        return b"".join(pieces)
 
     def _tell_first_read(self) -> None:
         tell, self.first_read = self.first_read, None
@@ -297,8 +332,16 @@ class TlsLeg:
         return self._write(data)
 
     def _write(self, data: bytes | memoryview) -> int:
+        """
+        @return: how much went into records: all of it, or C{AT_ONCE} of them.
+        """
         try:
-            return self._channel.write(data if len(data) <= MOST else data[:MOST])
+            if len(data) <= MOST:
+                return self._channel.write(data)
+            taken = 0
+            for at in range(0, min(len(data), AT_ONCE * MOST), MOST):
+                taken += self._channel.write(data[at : at + MOST])
+            return taken
         except SSL.Error as error:
             raise self._fail(error) from None
 
@@ -308,11 +351,12 @@ class TlsLeg:
         """
         if self._end:
             return False
-        data = self.raw.receive(BITE)
+        data = self._ahead or self.raw.receive(AT_ONCE * RECORD)
         if data is None:
             return False
         if data:
-            self._channel.feed(data)
+            self._channel.feed(data[:RECORD])
+            self._ahead = data[RECORD:]
         else:
             self._end = True
             self._channel.feed_end()

@@ -282,6 +282,7 @@ class Proxying:
         leg = self._leg = session.runtime.network.start_tls(outcome, tls.context.connection(send_name, alpn))
         self._key = (self._peer.address, name, alpn)
         tls.sessions.offer(leg.connection, self._key)
+        leg.brief = True
         leg.handler = self._shake
         session.wait(self._policy.connect_timeout, self._late)
         self._shake(0)

@@ -14,7 +14,7 @@ the decision falls by them, and no session is ever resumed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, Protocol
 
 from cryptography import x509
@@ -54,6 +54,20 @@ def missing() -> tuple[str, ...]:
     )
 
 
+@lru_cache(maxsize=512)
+def _parsed(der: bytes) -> x509.Certificate:
+    return x509.load_der_x509_certificate(der)
+
+
+def readable(certificate: crypto.X509) -> x509.Certificate:
+    """
+    A certificate as C{cryptography} has it. The same ones come again and again: they are read once.
+
+    @raise ValueError: C{cryptography} cannot read it.
+    """
+    return _parsed(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
+
+
 class Link:
     """
     What OpenSSL said about one certificate of a chain.
@@ -76,7 +90,7 @@ class Link:
 
         @raise ValueError: C{cryptography} cannot read it.
         """
-        return self._x509.to_cryptography()
+        return readable(self._x509)
 
     @property
     def subject(self) -> str:

@@ -15,6 +15,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 
@@ -49,6 +50,7 @@ _UNITS: Final = {"": 1, "k": 1024, "m": 1024 * 1024}
 _SMALLEST_CACHE: Final = 8 * 4096
 
 
+@lru_cache(maxsize=1024)
 def is_address(name: str) -> bool:
     """
     Whether a name is an IP address, perhaps in brackets.

@@ -126,10 +126,9 @@ def judge_server(connection: TLSConnection, context: ClientContext, name: str, r
         return _refused(seen, f'upstream SSL certificate does not match "{name}"')
     if policy.hook is not None and not _approves(policy.hook, seen.links, report):
         return _refused(seen, "upstream SSL certificate refused by a verify hook")
-    if seen.links:
-        connection.good_until = min(link.certificate.not_valid_after_utc.timestamp() for link in seen.links)
-    else:
-        connection.good_until = connection.offered_until
+    if context.resumes:
+        ends = [link.certificate.not_valid_after_utc.timestamp() for link in seen.links]
+        connection.good_until = min(ends) if ends else connection.offered_until
     return seen
 
 
@@ -156,7 +155,8 @@ def _see(connection: TLSConnection, context: ServerContext | ClientContext) -> J
     links = tuple(connection.links)
     resumed = native.session_reused(connection)
     try:
-        certificate = connection.get_peer_certificate(as_cryptography=True)
+        shown = connection.get_peer_certificate()
+        certificate = None if shown is None else native.readable(shown)
         code = native.verify_result(connection) if context.exact else _last_error(links)
         if resumed and code == 0:
             code = _aged(certificate, context)
