@@ -21,6 +21,7 @@ import sysconfig
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any, Final
 
 from setuptools import Extension, build_meta
@@ -178,7 +179,7 @@ def build_wheel(wheel_directory: str, config_settings: Any = None, metadata_dire
         try:
             return _wheel(wheel_directory, config_settings, metadata_directory, compiled=True)
         except (Exception, SystemExit) as error:
-            reason = f"compiling failed ({type(error).__name__}: {error})"
+            reason = shorten(f"compiling failed ({type(error).__name__}: {error}", 200, placeholder=" ...") + ")"
     say(f"made without compiling, in pure Python: {reason}")
     return _wheel(wheel_directory, config_settings, metadata_directory, compiled=False)
 

@@ -42,6 +42,38 @@ def extended(source: str) -> Iterator[tuple[str, str]]:
                     yield f"{package}.{name}", base.attr
 
 
+def replaced(source: str) -> Iterator[tuple[str, str]]:
+    """
+    What the tests of a file patch: (module, name).
+    """
+    tree = ast.parse(source)
+    origins = {
+        alias.asname or alias.name: f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "patch":
+            place, name, *_ = [*node.args, None, None]
+            if isinstance(place, ast.Name) and place.id in origins and isinstance(name, ast.Constant):
+                yield origins[place.id], str(name.value)
+
+
+def bound(source: str) -> set[str]:
+    """
+    The names of a module that compiled code looks up once: functions, classes, and what is C{Final}.
+    """
+    found = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            if ast.unparse(node.annotation).startswith("Final"):
+                found.add(node.target.id)
+    return found
+
+
 class ListTests(SynchronousTestCase):
     """
     The list of what is compiled.
@@ -71,6 +103,31 @@ class ListTests(SynchronousTestCase):
             if module in COMPILED
         ]
         self.assertEqual(wrong, [])
+
+    def test_tests_keep_to_it(self) -> None:
+        """
+        No class of tests extends a compiled one, and no test replaces a function, class or constant of a compiled
+        module: compiled code would not see it.
+        """
+        wrong = []
+        for path in sorted((TOP / "tests").rglob("*.py")):
+            source = path.read_text()
+            wrong += [f"{path.name} extends {base} of {name}" for name, base in extended(source) if name in COMPILED]
+            wrong += [
+                f"{path.name} replaces {what} of {name}"
+                for name, what in replaced(source)
+                if name in COMPILED and what in bound(modules()[name].read_text())
+            ]
+        self.assertEqual(wrong, [])
+
+    def test_replacing_is_seen(self) -> None:
+        """
+        What is replaced is found under all names of its module, and what is bound for good is told from the rest.
+        """
+        source = 'from a.b import c as under_test\nclass X:\n    def y(self):\n        self.patch(under_test, "d", 1)\n'
+        self.assertEqual(list(replaced(source)), [("a.b.c", "d")])
+        source = "A: Final = 1\nB: Final[int] = 1\nC = 2\nD: int = 3\ndef e(): pass\nclass F: pass\n"
+        self.assertEqual(bound(source), {"A", "B", "e", "F"})
 
     def test_extending_is_seen(self) -> None:
         """

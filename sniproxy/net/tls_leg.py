@@ -30,10 +30,11 @@ AT_ONCE: Final = 4
 RECORD: Final = MOST + 5 + 256
 """The longest record of all (RFC 8446 §5.2). OpenSSL is fed with as much, since its memory never gets smaller."""
 
-PATIENCE: Final = 4
+PATIENCE = 4
 """
 How many records without data (tickets, key updates) one call of C{receive} swallows before others have their turn. A
-flood of them costs the far end next to nothing, and us new keys for each.
+flood of them costs the far end next to nothing, and us new keys for each. Not C{Final}, which compiled code would
+keep for good: tests have less.
 """
 
 

@@ -20,9 +20,10 @@ from sniproxy.config.directives import Directive, Inherit, Repeat, Scope
 from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IModule
 from sniproxy.levels import ALERT, CRIT, DEBUG, EMERG, ERROR, INFO, NAMES, NOTICE, WARN
-from sniproxy.logs import error_log, sinks
+from sniproxy.logs import error_log
 from sniproxy.logs.error_log import LONGEST, ErrorLog, errlog, error_log_of, hear_for_twisted
 from sniproxy.logs.sinks import files_of
+from tests.support.descriptors import divert
 
 NOON = datetime(2023, 3, 17, 12, 5, 9).timestamp()
 
@@ -280,7 +281,7 @@ class ConfiguredTests(SynchronousTestCase):
         reading, writing = os.pipe()
         self.addCleanup(os.close, reading)
         self.addCleanup(os.close, writing)
-        self.patch(sinks, "STDERR_FILENO", writing)
+        divert(self, 2, writing)
         for text in ("error_log stderr notice;", 'error_log "" notice;'):
             build = self.configure(text)
             error_log_of(build, build.root).write(NOTICE, "hello")

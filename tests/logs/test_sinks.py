@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from sniproxy.config.build import Build
@@ -21,6 +22,7 @@ from sniproxy.errors import ConfigError, ConfigErrors
 from sniproxy.interfaces import ISessionLog
 from sniproxy.logs import sinks
 from sniproxy.logs.sinks import COMPLAINTS, Files, StderrLog, complain_to_twisted, files_of, hold_standard_streams
+from tests.support.descriptors import divert
 
 
 def descriptors(path: Path) -> int:
@@ -241,10 +243,14 @@ class ReopenTests(SinksTestCase):
         """
         done = []
 
-        class Other(StderrLog):
+        @implementer(ISessionLog)
+        class Other:
             """
             Notes what is asked.
             """
+
+            def write(self, line: bytes) -> None:
+                done.append("write")
 
             def reopen(self) -> None:
                 done.append("reopen")
@@ -391,7 +397,7 @@ class StderrTests(SynchronousTestCase):
         """
         reading, writing = os.pipe()
         self.addCleanup(os.close, reading)
-        self.patch(sinks, "STDERR_FILENO", writing)
+        divert(self, 2, writing)
         log = StderrLog()
         log.write(b"heard\n")
         log.reopen()

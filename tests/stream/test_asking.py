@@ -238,7 +238,8 @@ class AskingTests(SynchronousTestCase):
             def cancel(self) -> None:
                 answers.append("cancelled")
 
-        self.patch(self.world.runtime, "resolver", lambda settings: Resolver() if settings else None)
+        known: Any = self.world.runtime._resolvers
+        known["settings"] = Resolver()
         self.ask("http://any.example:81/", "settings")
         ((name, answer),) = answers
         self.assertEqual((name, self.world.network.attempts), ("any.example", []))
@@ -261,7 +262,8 @@ class AskingTests(SynchronousTestCase):
                 answer(ResolveFailure(3, "Host not found"))
                 return self
 
-        self.patch(self.world.runtime, "resolver", lambda settings: Resolver())
+        known: Any = self.world.runtime._resolvers
+        known["settings"] = Resolver()
         self.ask("http://any.example/", "settings")
         self.assertFailed("any.example could not be resolved (3: Host not found)", "any.example")
 

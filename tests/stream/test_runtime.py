@@ -10,9 +10,11 @@ from typing import Any
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import classImplements
 
 from sniproxy.addresses import Address
 from sniproxy.config.build import Build
+from sniproxy.interfaces import ISessionLog
 from sniproxy.logs.sinks import files_of
 from sniproxy.net.network import network_for
 from sniproxy.stream.listening import Listening
@@ -52,6 +54,34 @@ class Attending:
         """
         Nothing.
         """
+
+
+class Closing:
+    """
+    A log that notes that it is closed.
+    """
+
+    def __init__(self, noted: list[str]) -> None:
+        self._noted = noted
+
+    def write(self, line: bytes) -> None:
+        """
+        Nothing.
+        """
+
+    def reopen(self) -> None:
+        """
+        Nothing.
+        """
+
+    def close(self) -> None:
+        """
+        Note it.
+        """
+        self._noted.append("files")
+
+
+classImplements(Closing, ISessionLog)
 
 
 class EngineTests(SynchronousTestCase):
@@ -290,7 +320,7 @@ class RuntimeTests(SynchronousTestCase):
         resolver: Any = world.runtime.resolver(settings)
         order: list[str] = []
         self.patch(resolver, "close", lambda: order.append("resolver"))
-        self.patch(files_of(world.build), "close", lambda: order.append("files"))
+        files_of(world.build).adopt(Closing(order))
         world.runtime.drained = lambda: order.append("drained")
         world.client()
         world.client()
@@ -310,7 +340,7 @@ class RuntimeTests(SynchronousTestCase):
         """
         world = servers("1")
         closed: list[str] = []
-        self.patch(files_of(world.build), "close", lambda: closed.append("files"))
+        files_of(world.build).adopt(Closing(closed))
 
         def raises() -> None:
             raise ZeroDivisionError

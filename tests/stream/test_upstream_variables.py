@@ -4,20 +4,10 @@ Tests for L{sniproxy.stream.upstream_variables}.
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.stream.upstream_variables import VARIABLES, UpstreamState
-
-
-class FakeSession:
-    """
-    What the variables ask of a session.
-    """
-
-    def __init__(self) -> None:
-        self.upstream_states: list[UpstreamState] = []
+from tests.support.sessions import lone_session
 
 
 class UpstreamVariablesTests(SynchronousTestCase):
@@ -26,7 +16,7 @@ class UpstreamVariablesTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.session: Any = FakeSession()
+        self.session = lone_session()
 
     def values(self) -> dict[str, str | None]:
         """
@@ -45,10 +35,12 @@ class UpstreamVariablesTests(SynchronousTestCase):
         """
         Each try is one entry, with a dash for what never happened.
         """
-        self.session.upstream_states += [
-            UpstreamState("192.0.2.1:1", session_time=0.0009),
-            UpstreamState("unix:/s", 0.001, 1.5, 1234.5678, 10, 20),
-        ]
+        self.session.upstream_states.extend(
+            [
+                UpstreamState("192.0.2.1:1", session_time=0.0009),
+                UpstreamState("unix:/s", 0.001, 1.5, 1234.5678, 10, 20),
+            ]
+        )
         self.assertEqual(
             self.values(),
             {
