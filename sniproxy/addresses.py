@@ -52,6 +52,13 @@ class Address:
         return (self.host, self.port)
 
 
+@dataclass(init=False, slots=True, unsafe_hash=True)
+class DatagramAddress(Address):
+    """
+    Where datagrams are received. It is never equal to an L{Address}: a port may be listened on both ways at once.
+    """
+
+
 def text6(number: int) -> str:
     """
     An IPv6 address as nginx writes it (C{ngx_inet6_ntop}): what may be an IPv4 address ends in one.

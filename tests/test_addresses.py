@@ -9,7 +9,7 @@ from ipaddress import IPv6Address
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.addresses import Address, numeric, text6
+from sniproxy.addresses import Address, DatagramAddress, numeric, text6
 
 
 class AddressTests(SynchronousTestCase):
@@ -32,6 +32,15 @@ class AddressTests(SynchronousTestCase):
         self.assertEqual(Address("inet", "127.0.0.1", 80).sockaddr, ("127.0.0.1", 80))
         self.assertEqual(Address("inet6", "::1", 80).sockaddr, ("::1", 80))
         self.assertEqual(Address("unix", "/run/a.sock").sockaddr, "/run/a.sock")
+
+    def test_datagrams(self) -> None:
+        """
+        Where datagrams are received is another place than where connections are, with the same text.
+        """
+        stream, datagrams = Address("inet", "127.0.0.1", 80), DatagramAddress("inet", "127.0.0.1", 80)
+        self.assertEqual(datagrams, DatagramAddress("inet", "127.0.0.1", 80))
+        self.assertEqual((datagrams.text, datagrams.sockaddr), (stream.text, stream.sockaddr))
+        self.assertEqual(len({stream, datagrams, DatagramAddress("inet", "127.0.0.1", 80)}), 2)
 
     def test_numeric(self) -> None:
         """

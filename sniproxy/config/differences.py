@@ -68,10 +68,42 @@ DIFFERENCES: Final = (
     ),
     Difference(
         ("listen",),
-        "`udp` and `multipath` are refused; `setfib=` and `accept_filter=` as on nginx for Linux.",
+        "`multipath` is refused; `setfib=` and `accept_filter=` as on nginx for Linux.",
         "",
-        "Datagrams are not carried yet; nothing here can ask for MPTCP.",
+        "Nothing here can ask for MPTCP.",
         "stream/core.py",
+    ),
+    Difference(
+        ("listen", "proxy_buffer_size"),
+        "Datagrams are passed on whole, whatever their size.",
+        "It cuts them at `proxy_buffer_size`, all but the first of a session.",
+        "Half a message is worse than none.",
+        "net/datagram_relay.py",
+    ),
+    Difference(
+        ("listen", "proxy_upload_rate"),
+        "Datagrams that come faster than `proxy_upload_rate`, or before their upstream is known, wait, up to 64 KiB"
+        " of them.",
+        "Those that come while it waits are lost; before the upstream is known it keeps `proxy_buffer_size`.",
+        "Clients send in bursts.",
+        "net/datagrams.py",
+    ),
+    Difference(
+        ("listen",),
+        "After a reload datagrams of a client that has a session go to that session, under the configuration it began"
+        " with, and are answered. Where there are several workers the new ones get them, as with nginx, but answers"
+        " that are under way still reach their clients.",
+        "The new workers take all datagrams; the sessions of the old ones are over.",
+        "What was asked before a reload shall be answered after it.",
+        "net/datagrams.py",
+    ),
+    Difference(
+        ("listen",),
+        "How many UDP sessions there can be is bounded by the descriptors of the process (`worker_rlimit_nofile`):"
+        " one for each that is passed on. When they are used up, new sessions end with 500 and a line in the log.",
+        "It is bounded by `worker_connections`.",
+        "Nothing is set aside beforehand here.",
+        "net/datagrams.py",
     ),
     Difference(
         ("listen", "proxy_protocol_timeout"),

@@ -12,7 +12,6 @@ from typing import Final
 
 SOLD: Final = "nginx sells it, and sniproxy does not have it yet"
 NOT_CARRIED: Final = "it is not carried yet"
-UDP: Final = "UDP is not carried"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,6 @@ _TABLE: Final[tuple[tuple[str, str, str], ...]] = (
         " ssl_stapling_file ssl_stapling_responder ssl_stapling_verify ssl_trusted_certificate ssl_verify_client"
         " ssl_verify_depth tcp_nodelay upstream zone",
     ),
-    ("stream", UDP, "proxy_requests proxy_responses"),
     (
         "stream",
         SOLD,

@@ -10,18 +10,21 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import strerror
-from typing import Final
+from typing import Any, Final
 
 from twisted.internet.interfaces import IReactorTime
 
 from sniproxy.addresses import Address
 from sniproxy.errors import BindError, TransparencyError
+from sniproxy.net.datagrams import UpstreamDatagrams
 from sniproxy.net.legs import SocketLeg, nothing
-from sniproxy.net.poller import ERR, HUP, OUT, Poller
+from sniproxy.net.poller import ERR, HUP, OUT
 
 _FAMILIES: Final = {"inet": socket.AF_INET, "inet6": socket.AF_INET6, "unix": socket.AF_UNIX}
 
-_STREAM: Final = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0) | getattr(socket, "SOCK_CLOEXEC", 0)
+_AT_BIRTH: Final = int(getattr(socket, "SOCK_NONBLOCK", 0) | getattr(socket, "SOCK_CLOEXEC", 0))
+_STREAM: Final = int(socket.SOCK_STREAM) | _AT_BIRTH
+_DATAGRAMS: Final = int(socket.SOCK_DGRAM) | _AT_BIRTH
 
 
 _TRANSPARENT: Final = {"inet": (socket.IPPROTO_IP, 19), "inet6": (socket.IPPROTO_IPV6, 75)}
@@ -42,6 +45,7 @@ class ConnectOptions:
     @ivar receive_buffer: SO_RCVBUF in bytes, or None.
     @ivar send_buffer: SO_SNDBUF in bytes, or None.
     @ivar transparent: C{bind} need be no address of this machine.
+    @ivar datagrams: it is to carry datagrams.
     """
 
     bind: Address | None = None
@@ -50,11 +54,13 @@ class ConnectOptions:
     receive_buffer: int | None = None
     send_buffer: int | None = None
     transparent: bool = False
+    datagrams: bool = False
 
 
 DEFAULT: Final = ConnectOptions()
 
-Done = Callable[[SocketLeg | OSError, int], None]
+Done = Callable[[Any, int], None]
+"""Takes the leg or the OSError, and event bits."""
 
 
 class Refused:
@@ -73,6 +79,19 @@ class Refused:
         """
         if self._call.active():
             self._call.cancel()
+
+
+class Connected:
+    """
+    An attempt that needed no waiting.
+    """
+
+    __slots__ = ()
+
+    def cancel(self) -> None:
+        """
+        It is over.
+        """
 
 
 class Connecting:
@@ -144,19 +163,21 @@ def _bind(sock: _socket.socket, address: Address, transparent: bool) -> None:
         raise BindError(*error.args) from None
 
 
-def connect(poller: Poller, address: Address, options: ConnectOptions, done: Done) -> Connecting | Refused:
+def connect(poller: Any, address: Address, options: ConnectOptions, done: Done) -> Connecting | Connected | Refused:
     """
     Connect without blocking.
 
-    @param done: called with the leg, or the error, and the event bits that came with it (0 for an immediate failure,
-        and never before this returns). The leg is watched already.
+    @param poller: L{sniproxy.net.poller.Poller}; for datagrams also what watches sockets as it does.
+    @param done: called with the leg, or the error, and the event bits that came with it (0 for an immediate failure).
+        The leg is watched already. For datagrams nobody has to be asked: their leg comes before this returns, and is
+        not watched yet; everything else comes later.
     @return: what can be cancelled.
     """
     sock = None
     try:
-        sock = _socket.socket(_FAMILIES[address.family], _STREAM, 0)
+        sock = _socket.socket(_FAMILIES[address.family], _DATAGRAMS if options.datagrams else _STREAM, 0)
         if address.family != "unix":
-            if options.nodelay:
+            if options.nodelay and not options.datagrams:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if options.keepalive:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -173,6 +194,9 @@ def connect(poller: Poller, address: Address, options: ConnectOptions, done: Don
         if sock is not None:
             sock.close()
         return Refused(poller.clock, error, done)
+    if options.datagrams:
+        done(UpstreamDatagrams(poller, sock, address), OUT)
+        return Connected()
     leg = SocketLeg(poller, sock, address)
     leg.told = 0  # nobody can have said anything yet
     return Connecting(leg, done)

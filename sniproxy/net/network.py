@@ -17,6 +17,7 @@ from sniproxy.addresses import Address
 from sniproxy.interfaces import ILeg, IRelay
 from sniproxy.net.accept import Listener
 from sniproxy.net.connect import ConnectOptions, connect
+from sniproxy.net.datagrams import DatagramListener, DatagramPorts
 from sniproxy.net.legs import SocketLeg
 from sniproxy.net.pipes import Pipes
 from sniproxy.net.poller import Poller
@@ -62,6 +63,7 @@ class Network:
         self.clock = reactor
         self.deadlines = Deadlines(reactor)
         self.poller = Poller(reactor)
+        self._ports = DatagramPorts(self.poller)
         self._pipes = Pipes()
         self._relays: tuple[Any, ...] = (SpliceRelay(self._pipes), PumpRelay())
 
@@ -73,6 +75,14 @@ class Network:
         @return: not started yet.
         """
         return Listener(self.poller, self.clock, sock, accepted, complain)
+
+    def listen_datagrams(
+        self, sock: socket.socket, accepted: Callable[[Any], None], complain: Callable[[OSError], None]
+    ) -> DatagramListener:
+        """
+        @see: L{DatagramPorts.listen}
+        """
+        return self._ports.listen(sock, accepted, complain)
 
     def connect(self, address: Address, options: ConnectOptions, done: Callable[[Any, int], None]) -> Cancellable:
         """
@@ -109,5 +119,6 @@ class Network:
         Watch nothing, wait for nothing.
         """
         self.deadlines.stop()
+        self._ports.stop()
         self.poller.stop()
         self._pipes.close()

@@ -22,7 +22,9 @@ from sniproxy.addresses import Address
 from sniproxy.errors import TransparencyError
 from sniproxy.interfaces import ILeg, IRelay
 from sniproxy.net.accept import Listener
-from sniproxy.net.connect import ConnectOptions, Refused
+from sniproxy.net.connect import Connected, Connecting, ConnectOptions, Refused
+from sniproxy.net.connect import connect as connect_socket
+from sniproxy.net.datagrams import DatagramListener, DatagramPorts
 from sniproxy.net.poller import ERR, HUP, IN, OUT, Watched
 from sniproxy.net.portable import Landing, LandingFactory, PortableLeg
 from sniproxy.net.relay import PumpRelay
@@ -74,10 +76,13 @@ class Reader:
 
 class Readers:
     """
-    What L{Listener} needs of a poller, on any reactor that has readers.
+    What L{Listener} and datagrams need of a poller, on any reactor that has readers.
+
+    @ivar clock: the reactor, as C{IReactorTime}.
     """
 
     def __init__(self, reactor: Any) -> None:
+        self.clock = reactor
         self._reactor = reactor
         self._readers: dict[int, Reader] = {}
 
@@ -87,6 +92,21 @@ class Readers:
         """
         reader = self._readers[descriptor] = Reader(descriptor, watched)
         self._reactor.addReader(reader)
+
+    watch = watch_level
+
+    def again(self, descriptor: int, watched: Watched) -> None:
+        """
+        Nothing is to be done: the reactor tells as long as there is something to read.
+        """
+
+    def close(self, descriptor: int, sock: Any) -> None:
+        """
+        Stop watching a descriptor, if it is watched, and close its socket.
+        """
+        if descriptor in self._readers:
+            self.forget(descriptor)
+        sock.close()
 
     def forget(self, descriptor: int) -> None:
         """
@@ -202,6 +222,9 @@ class PortableConnecting(ClientFactory):
                 self.connector.disconnect()
 
 
+Attempt = PortableConnecting | Connecting | Connected | Refused
+
+
 class PortableNetwork:
     """
     Sockets of a reactor. Owns nothing but waits and what watches listening sockets.
@@ -219,6 +242,7 @@ class PortableNetwork:
         self.deadlines = Deadlines(reactor)
         self._reactor = reactor
         self._readers = Readers(reactor)
+        self._ports = DatagramPorts(self._readers)
         self._relay = PumpRelay()
 
     def listen(
@@ -230,12 +254,20 @@ class PortableNetwork:
         adopting = Adopting(self._reactor, sock.family, accepted)
         return Listener(self._readers, self._reactor, sock, accepted, complain, adopting.made)
 
-    def connect(
-        self, address: Address, options: ConnectOptions, done: Callable[[Any, int], None]
-    ) -> PortableConnecting | Refused:
+    def listen_datagrams(
+        self, sock: socket.socket, accepted: Callable[[Any], None], complain: Callable[[OSError], None]
+    ) -> DatagramListener:
+        """
+        @see: L{DatagramPorts.listen}
+        """
+        return self._ports.listen(sock, accepted, complain)
+
+    def connect(self, address: Address, options: ConnectOptions, done: Callable[[Any, int], None]) -> Attempt:
         """
         @see: L{sniproxy.net.connect.connect}
         """
+        if options.datagrams:
+            return connect_socket(self._readers, address, options, done)
         if options.transparent:
             return Refused(self.clock, TransparencyError(errno.ENOSYS, os.strerror(errno.ENOSYS)), done)
         attempt = PortableConnecting(self._reactor, options, done, 0 if address.family == "unix" else ERR | HUP)
@@ -272,6 +304,7 @@ class PortableNetwork:
         Watch nothing, wait for nothing.
         """
         self.deadlines.stop()
+        self._ports.stop()
         self._readers.stop()
 
 

@@ -11,7 +11,7 @@ import sys
 from dataclasses import astuple, dataclass
 from typing import Any, Final
 
-from sniproxy.addresses import Address
+from sniproxy.addresses import Address, DatagramAddress
 
 HEAR: Final = 3
 """The descriptor on which a worker hears its master."""
@@ -54,8 +54,8 @@ class Plan:
         """
         For L{loads} in a process of the same Python.
         """
-        parts = (self.file, self.prefix, self.globals_text, self.snapshot, [astuple(each) for each in self.addresses])
-        return marshal.dumps((*parts, self.reactor))
+        addresses = [(isinstance(each, DatagramAddress), astuple(each)) for each in self.addresses]
+        return marshal.dumps((self.file, self.prefix, self.globals_text, self.snapshot, addresses, self.reactor))
 
 
 def loads(data: bytes) -> Plan:
@@ -63,7 +63,8 @@ def loads(data: bytes) -> Plan:
     The plan again.
     """
     file, prefix, globals_text, snapshot, addresses, reactor = marshal.loads(data)
-    return Plan(file, prefix, globals_text, snapshot, tuple(Address(*each) for each in addresses), reactor)
+    found = tuple((DatagramAddress if udp else Address)(*parts) for udp, parts in addresses)
+    return Plan(file, prefix, globals_text, snapshot, found, reactor)
 
 
 def python_path() -> list[str]:

@@ -31,7 +31,7 @@ def open_socket(listening: Listening) -> socket.socket:
     bound = False
     step = "socket()"
     try:
-        sock = socket.socket(_FAMILIES[address.family], socket.SOCK_STREAM)
+        sock = socket.socket(_FAMILIES[address.family], socket.SOCK_DGRAM if listening.udp else socket.SOCK_STREAM)
         step = "setsockopt()"
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if options.reuseport:
@@ -45,8 +45,9 @@ def open_socket(listening: Listening) -> socket.socket:
         if address.family == "unix":
             step = "chmod()"
             os.chmod(address.host, 0o666)
-        step = "listen()"
-        sock.listen(options.backlog or BACKLOG)
+        if not listening.udp:
+            step = "listen()"
+            sock.listen(options.backlog or BACKLOG)
     except OSError as error:
         if bound and sock is not None:
             close_socket(address, sock)
@@ -77,6 +78,8 @@ def apply_options(sock: socket.socket, listening: Listening) -> None:
         return
     if options.reuseport:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # it may be new, and others are to join
+    if listening.udp:
+        return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(listening.default.tcp_nodelay))
     keepalive = options.keepalive
     if keepalive is not None:
@@ -178,7 +181,8 @@ def queues_of(queues: Queues, worker: int) -> dict[Address, socket.socket]:
 def _renew(sock: socket.socket, listening: Listening) -> socket.socket:
     try:
         apply_options(sock, listening)
-        sock.listen(listening.options.backlog or BACKLOG)
+        if not listening.udp:
+            sock.listen(listening.options.backlog or BACKLOG)
     except OSError as error:
         raise _failed("setsockopt()", listening, error) from None
     return sock

@@ -10,7 +10,7 @@ from typing import Any, Final
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from sniproxy.addresses import Address
+from sniproxy.addresses import Address, DatagramAddress
 from sniproxy.config import values
 from sniproxy.config.build import Build
 from sniproxy.config.directives import MANY, Directive, Inherit, Repeat, Scope
@@ -26,21 +26,21 @@ from sniproxy.stream.core_variables import CORE_VARIABLES, own_hostname
 from sniproxy.stream.listening import Listen, Listening, ListenOptions
 from sniproxy.stream.server import Server, no_content
 
-_REFUSED: Final = {
-    "udp": "datagrams are not carried yet",
-    "multipath": "Twisted and Python give no way to ask for MPTCP here",
-}
+_REFUSED: Final = {"multipath": "Twisted and Python give no way to ask for MPTCP here"}
 
 _ONLY_ELSEWHERE: Final = ("setfib=", "accept_filter=")
 
 
 def _listen(node: Node, build: Build, scope: Scope) -> tuple[Listen, ...]:
     given: dict[str, Any] = {}
-    ssl = default = header = False
+    ssl = default = header = udp = False
     for word in node.args[1:]:
         name, equals, value = word.partition("=")
         if word == "ssl":
             ssl = True
+            continue
+        if word == "udp":
+            udp = True
             continue
         if word == "proxy_protocol":
             header = True
@@ -57,9 +57,29 @@ def _listen(node: Node, build: Build, scope: Scope) -> tuple[Listen, ...]:
         _option(word, name, equals, value, given)
     options = ListenOptions(**given, given=bool(given))
     addresses = listen_addresses(node.args[0], build.lookup)
+    if udp:
+        _check_datagrams(given, ssl, header)
+        addresses = tuple(DatagramAddress(each.family, each.host, each.port) for each in addresses)
     if options.keepalive is not None and addresses[0].family == "unix":
         raise ConfigError('"so_keepalive" parameter is not supported for unix domain sockets')
     return tuple(Listen(address, ssl, default, options, node, header) for address in addresses)
+
+
+def _check_datagrams(given: dict[str, Any], ssl: bool, header: bool) -> None:
+    """
+    What only connections have, in nginx's order.
+    """
+    parameters = (
+        ("backlog", "backlog" in given),
+        ("deferred", "deferred" in given),
+        ("ssl", ssl),
+        ("so_keepalive", "keepalive" in given),
+        ("proxy_protocol", header),
+        ("fastopen", "fastopen" in given),
+    )
+    for name, present in parameters:
+        if present:
+            raise ConfigError(f'"listen" directive "{name}" parameter is incompatible with "udp"')
 
 
 def _option(word: str, name: str, equals: str, value: str, given: dict[str, Any]) -> None:

@@ -111,9 +111,9 @@ def pid(session: Session) -> str:
 
 def protocol(session: Session) -> str:
     """
-    C{TCP}, for datagrams are not carried.
+    C{TCP} or C{UDP}.
     """
-    return "TCP"
+    return "UDP" if session.listening.udp else "TCP"
 
 
 def remote_addr(session: Session) -> str:

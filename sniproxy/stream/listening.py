@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sniproxy.addresses import Address
+from sniproxy.addresses import Address, DatagramAddress
 from sniproxy.config.grammar import Node
 from sniproxy.config.hostnames import Hostnames, Verdict
 from sniproxy.config.regex import Regex
@@ -50,6 +50,8 @@ class ListenOptions:
 class Listen:
     """
     One address of one C{listen} directive.
+
+    @ivar address: a L{DatagramAddress} where it is C{udp}.
     """
 
     address: Address
@@ -66,6 +68,7 @@ class Listening:
     One address and the servers on it.
 
     @ivar address: as it is bound.
+    @ivar udp: whether its clients send datagrams.
     @ivar text: as logs name it.
     @ivar ssl: whether its clients speak TLS to us.
     @ivar proxy_protocol: whether a PROXY header comes before anything else.
@@ -84,11 +87,13 @@ class Listening:
     by_name: bool = False
     proxy_protocol: bool = False
     text: str = ""
+    udp: bool = False
     _names: Hostnames[Server] = field(default_factory=Hostnames)
     _patterns: list[tuple[Regex, Server]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.text = self.address.text
+        self.udp = isinstance(self.address, DatagramAddress)
 
     def add_name(self, name: str, server: Server) -> Verdict:
         """

@@ -72,7 +72,7 @@ def listening_for(address: Address, found: Iterable[Listening]) -> Listening | N
     wild: Listening | None = None
     for listening in found:
         its = listening.address
-        if getattr(listening, "udp", False):
+        if listening.udp:
             continue
         if its == address:
             return listening
@@ -100,7 +100,7 @@ class Passing:
         except ConfigError as error:
             self._refuse(session, f'{error.message} in pass "{text}"')
             return
-        if getattr(session.listening, "udp", False):
+        if session.listening.udp:
             self._refuse(session, "cannot pass udp connection")
             return
         if session.tls is not None and session.client.held:

@@ -6,7 +6,7 @@ server.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from twisted.plugin import IPlugin
@@ -22,17 +22,21 @@ from sniproxy.config.template import Template
 from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
 from sniproxy.net.connect import ConnectOptions
+from sniproxy.net.datagram_relay import DatagramOptions
 from sniproxy.net.relay import Options
 from sniproxy.stream import proxy_rates, proxy_ssl
 from sniproxy.stream.proxy_bind import BIND, Local
 from sniproxy.stream.proxy_protocol_out import OFF, WRITERS
 from sniproxy.stream.proxying import Proxying
+from sniproxy.stream.proxying_datagrams import DatagramProxying
 from sniproxy.stream.resolver import ResolverSettings, resolver
 from sniproxy.stream.server import Server
 from sniproxy.stream.session import Session
 from sniproxy.stream.upstream import Upstream, groups, implicit, literal
 
 _PLACES: Final = ("stream", "stream.server")
+
+DATAGRAMS: Final = ConnectOptions(datagrams=True)
 
 LITERALS: Final = 1024
 """How many addresses that variables name are remembered."""
@@ -54,6 +58,8 @@ PROXY_PROTOCOL: Final = Directive(
     "proxy_protocol", _PLACES, (1, 1), values.one_of({word: word for word in WRITERS}), OFF
 )
 RCVBUF: Final[Directive[int | None]] = Directive("proxy_socket_rcvbuf", _PLACES, (1, 1), values.size, None)
+REQUESTS: Final = Directive("proxy_requests", _PLACES, (1, 1), values.number, 0)
+RESPONSES: Final[Directive[int | None]] = Directive("proxy_responses", _PLACES, (1, 1), values.number, None)
 SNDBUF: Final[Directive[int | None]] = Directive("proxy_socket_sndbuf", _PLACES, (1, 1), values.size, None)
 
 
@@ -70,6 +76,8 @@ class ProxyPolicy:
     @ivar header: makes the PROXY header that comes before anything else; None where there is none.
     @ivar local: which address of ours connections come from; None for any.
     @ivar rates: how fast sessions may be; None for any speed.
+    @ivar datagrams: how datagrams are relayed, where it is they that come.
+    @ivar connect_datagrams: C{connect} for them.
     @ivar literals: upstreams of one address that variables have named, each with its host; at most L{LITERALS}.
     """
 
@@ -88,6 +96,8 @@ class ProxyPolicy:
     header: Callable[[Session], bytes] | None = None
     local: Local | None = None
     rates: proxy_rates.Rates | None = None
+    datagrams: DatagramOptions = field(default_factory=DatagramOptions)
+    connect_datagrams: ConnectOptions = DATAGRAMS
     literals: dict[str, tuple[Upstream, str]] = field(default_factory=dict)
 
     def literal(self, text: str, address: Address, host: str) -> Upstream:
@@ -108,7 +118,10 @@ class ProxyPolicy:
         """
         @see: L{sniproxy.interfaces.IContentHandler}
         """
-        Proxying(session, self).begin()
+        if session.listening.udp:
+            DatagramProxying(session, self).begin()
+        else:
+            Proxying(session, self).begin()
 
 
 def _static(target: Template, node: Node, build: Build) -> tuple[Upstream | None, str]:
@@ -150,7 +163,7 @@ class Proxy:
     directives: tuple[Directive[Any], ...] = (
         PROXY_PASS, CONNECT_TIMEOUT, TIMEOUT, BUFFER_SIZE, DOWNSTREAM_BUFFER, UPSTREAM_BUFFER, NEXT_UPSTREAM,
         NEXT_TRIES, NEXT_TIMEOUT, HALF_CLOSE, KEEPALIVE, RCVBUF, SNDBUF, PROXY_PROTOCOL, *proxy_ssl.DIRECTIVES,
-        BIND, *proxy_rates.DIRECTIVES,
+        BIND, *proxy_rates.DIRECTIVES, REQUESTS, RESPONSES,
     )  # fmt: skip
     variables = ()
 
@@ -178,9 +191,17 @@ class Proxy:
         except ConfigError as error:
             build.error(error, scope.where(proxy_ssl.PROXY_SSL) or node)
             return
+        if tls is not None and any(listening.udp for listening in server.listenings):
+            build.warn('"proxy_ssl" has no effect on datagrams, which are sent in the clear', node)
         if tls is not None:
             for warning in tls.context.warnings:
                 build.warn(warning, scope.where(proxy_ssl.PROXY_SSL))
+        connect = ConnectOptions(
+            nodelay=server.tcp_nodelay,
+            keepalive=scope[KEEPALIVE],
+            receive_buffer=scope[RCVBUF],
+            send_buffer=scope[SNDBUF],
+        )
         policy = ProxyPolicy(
             target=target,
             upstream=upstream,
@@ -190,18 +211,15 @@ class Proxy:
             tls=tls,
             connect_timeout=scope[CONNECT_TIMEOUT],
             relay=Options(_buffer_size(scope), scope[HALF_CLOSE], scope[TIMEOUT]),
-            connect=ConnectOptions(
-                nodelay=server.tcp_nodelay,
-                keepalive=scope[KEEPALIVE],
-                receive_buffer=scope[RCVBUF],
-                send_buffer=scope[SNDBUF],
-            ),
+            connect=connect,
             next_upstream=scope[NEXT_UPSTREAM],
             next_tries=scope[NEXT_TRIES],
             next_timeout=scope[NEXT_TIMEOUT],
             local=scope[BIND],
             rates=proxy_rates.rates_of(scope),
             header=WRITERS[scope[PROXY_PROTOCOL]],
+            datagrams=DatagramOptions(scope[REQUESTS], scope[RESPONSES], scope[TIMEOUT]),
+            connect_datagrams=replace(connect, datagrams=True),
         )
         server.take_content(policy, node)
 

@@ -75,7 +75,7 @@ def header(session: Session) -> bytes:
         if protocol:
             tlvs.append((wire.ALPN, protocol))
         tlvs.append((wire.SSL, _about(tls).write()))
-    return write_header(session.peer, session.local, tlvs)
+    return write_header(session.peer, session.local, tlvs, datagrams=session.listening.udp)
 
 
 WRITERS: Final[dict[str, Callable[[Session], bytes] | None]] = {OFF: None, "on": line, "v2": header}

@@ -89,9 +89,10 @@ class Door:
 
     def complain(self, error: OSError) -> None:
         """
-        Descriptors ran out.
+        Descriptors ran out, or the socket has failed.
         """
-        self._runtime.error_log.write(CRIT, f"accept4() failed ({error.errno}: {error.strerror})")
+        call = "recvmsg()" if self.listening.udp else "accept4()"
+        self._runtime.error_log.write(CRIT, f"{call} failed ({error.errno}: {error.strerror})")
 
 
 def doors_of(found: Iterable[Listening]) -> dict[Address, tuple[Listening, dict[str, Listening]]]:
@@ -102,21 +103,27 @@ def doors_of(found: Iterable[Listening]) -> dict[Address, tuple[Listening, dict[
     @return: by the address to bind: the listening of the socket, and those that come in by it as well, by their host.
     """
     listed = tuple(found)
-    wild = {(each.address.family, each.address.port): each for each in listed if each.address.host in _WILD}
+    wild = {_port_of(each): each for each in listed if each.address.host in _WILD}
     doors: dict[Address, tuple[Listening, dict[str, Listening]]] = {}
     for listening in listed:
         if listening.address.host in _WILD or not _covered(listening, wild):
             doors[listening.address] = (listening, {})
     for listening in listed:
         if listening.address not in doors:
-            over = wild[listening.address.family, listening.address.port]
+            over = wild[_port_of(listening)]
             doors[over.address][1][listening.address.host] = listening
     return doors
 
 
+def _port_of(listening: Listening) -> tuple[bool, str, int]:
+    """
+    What addresses have in common that one wildcard socket can receive.
+    """
+    return listening.udp, listening.address.family, listening.address.port
+
+
 def _covered(listening: Listening, wild: dict[Any, Listening]) -> bool:
-    address = listening.address
-    return address.family != "unix" and (address.family, address.port) in wild and not listening.options.given
+    return listening.address.family != "unix" and _port_of(listening) in wild and not listening.options.given
 
 
 class Runtime:
@@ -156,7 +163,8 @@ class Runtime:
         for address, (listening, others) in doors_of(listenings(self.build)).items():
             door = Door(self, listening)
             door.others = others
-            listener = self.network.listen(sockets[address], door.accepted, door.complain)
+            listen = self.network.listen_datagrams if listening.udp else self.network.listen
+            listener = listen(sockets[address], door.accepted, door.complain)
             self._listeners.append(listener)
             listener.start()
 
@@ -178,7 +186,8 @@ class Runtime:
         if error_log.level >= INFO:
             peer = session.peer
             who = "unix:" if peer.family == "unix" else peer.text
-            error_log.write(INFO, f"client {who} connected to {session.listening.text}", session.number)
+            udp = "udp " if session.listening.udp else ""
+            error_log.write(INFO, f"{udp}client {who} connected to {session.listening.text}", session.number)
 
     def ended(self, session: Session) -> None:
         """

@@ -247,9 +247,11 @@ class Session:
     @property
     def bytes_received(self) -> int:
         """
-        Bytes taken from the client; those that were only looked at do not count.
+        Bytes taken from the client; those that were only looked at do not count, but the datagram a session began with.
         """
-        return 0 if self.traffic is None else self.traffic.bytes_received
+        if self.traffic is None:
+            return self.client.first if self.listening.udp else 0
+        return self.traffic.bytes_received
 
     @property
     def bytes_sent(self) -> int:
@@ -401,7 +403,8 @@ class Session:
         parts = [message]
         if self.action:
             parts.append(f" while {self.action}")
-        parts.append(f", client: {self.client_text()}, server: {self.listening.text}")
+        udp = "udp " if self.listening.udp else ""
+        parts.append(f", {udp}client: {self.client_text()}, server: {self.listening.text}")
         traffic = self.traffic
         if traffic is not None:
             if self.upstream is not None:

@@ -61,6 +61,8 @@ class Preread:
         """
         @see: L{sniproxy.interfaces.IPhaseHandler}
         """
+        if session.listening.udp:
+            return None
         session.action = "prereading client data"
         return Looking(session, HelloReader(self._limit), self._limit, self._decided, _failed).begin(self._seconds)
 

@@ -46,6 +46,7 @@ CLIENT_CERT_SESS: Final = 0x04
 _LOCAL: Final = 0x20
 _PROXY: Final = 0x21
 _STREAM: Final = 0x1
+_DGRAM: Final = 0x2
 _INET: Final = 0x1
 _INET6: Final = 0x2
 
@@ -297,19 +298,23 @@ def write_tlv(kind: int, value: bytes) -> bytes:
     return kind.to_bytes(1, "big") + len(value).to_bytes(2, "big") + value
 
 
-def write_header(source: Address, destination: Address, tlvs: Sequence[tuple[int, bytes]] = ()) -> bytes:
+def write_header(
+    source: Address, destination: Address, tlvs: Sequence[tuple[int, bytes]] = (), *, datagrams: bool = False
+) -> bytes:
     """
     A header of version 2 with a checksum. Without two addresses of the internet it is a LOCAL one; where one of them is
     IPv6 both are written so, unless they stand for IPv4.
 
     @param tlvs: types and values, in this order; their sum must fit in 65535 bytes, which is the caller's to see to.
+    @param datagrams: that is what both exchange.
     """
+    transport = _DGRAM if datagrams else _STREAM
     command, kind, addresses = _LOCAL, 0, b""
     if "unix" not in (source.family, destination.family):
         hosts = [_packed(end) for end in (source, destination)]
-        command, kind = _PROXY, _INET6 << 4 | _STREAM
+        command, kind = _PROXY, _INET6 << 4 | transport
         if all(host.startswith(_MAPPED) for host in hosts):
-            kind = _INET << 4 | _STREAM
+            kind = _INET << 4 | transport
             hosts = [host[len(_MAPPED) :] for host in hosts]
         addresses = b"".join(hosts) + source.port.to_bytes(2, "big") + destination.port.to_bytes(2, "big")
     body = addresses + b"".join(write_tlv(each, value) for each, value in tlvs) + write_tlv(CRC32C, bytes(4))

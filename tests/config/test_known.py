@@ -21,7 +21,6 @@ class Refusals(SynchronousTestCase):
         for name, room, reason in (
             ("keyval", "stream", SOLD),
             ("limit_conn", "stream", NOT_CARRIED),
-            ("proxy_responses", "stream", "UDP is not carried"),
             ("http", "main", "HTTP is not carried yet"),
             ("fastcgi_param", "http", NOT_CARRIED),
             ("ssl_session_ticket_key", "http", "pyOpenSSL cannot set the keys of tickets"),

@@ -108,6 +108,25 @@ class ConnectTests(SynchronousTestCase):
         self.assertEqual(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), 0)
         self.assertEqual(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 0)
 
+    def test_datagrams(self) -> None:
+        """
+        A socket for datagrams is there at once, from the address that is asked for; where it cannot be, that is told
+        later.
+        """
+        options = ConnectOptions(Address("inet", "127.0.0.2"), keepalive=True, receive_buffer=20000, datagrams=True)
+        address = Address("inet", "127.0.0.1", 9)
+        connect(self.engine.poller, address, options, lambda *outcome: self.outcomes.append(outcome)).cancel()
+        ((self.leg, bits),) = self.outcomes
+        self.assertEqual((bits, self.leg.sock.type & 0xF), (OUT, int(socket.SOCK_DGRAM)))
+        self.assertEqual((self.leg.local.host, self.leg.peer), ("127.0.0.2", address))
+        self.assertEqual(self.leg.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF), 40000)
+        self.assertFalse(os.get_inheritable(self.leg.number))
+        self.outcomes.clear()
+        self.connect(Address("inet6", "::1", 9), options)
+        self.engine.until(lambda: self.outcomes)
+        ((error, bits),) = self.outcomes
+        self.assertEqual((type(error), bits), (BindError, 0))
+
     def test_refused(self) -> None:
         """
         Nobody listens.

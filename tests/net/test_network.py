@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
 from sniproxy.addresses import Address
-from sniproxy.net.connect import DEFAULT
+from sniproxy.net.connect import DEFAULT, ConnectOptions
 from sniproxy.net.network import Network, network_for
 from sniproxy.net.portable_network import PortableNetwork
 from sniproxy.net.relay import PumpRelay
@@ -103,6 +103,21 @@ class NetworkTests(SynchronousTestCase):
             listener.stop()
         self.world.legs += inside + outside
         self.assertEqual(inside[0].peer, outside[0].local)
+
+    def test_datagrams(self) -> None:
+        """
+        Datagrams come in and go out, and their sockets end with the network.
+        """
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind(("127.0.0.1", 0))
+            legs: list[Any] = []
+            self.network.listen_datagrams(sock, legs.append, self.fail).start()
+            address = Address("inet", *sock.getsockname())
+            self.network.connect(address, ConnectOptions(datagrams=True), lambda leg, bits: legs.append(leg))
+            legs[0].send(b"hello")
+            self.world.until(lambda: len(legs) == 2)
+            self.assertEqual(legs[1].receive(9), b"hello")
+            legs[0].close()
 
     def test_start_tls(self) -> None:
         """

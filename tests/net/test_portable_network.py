@@ -211,6 +211,31 @@ class PortableNetworkTests(SynchronousTestCase):
         self.assertEqual(self.reactor.readers.count(self.server), 0)
         self.assertEqual(self.server.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN), 1)
 
+    def test_datagrams(self) -> None:
+        """
+        Datagrams come in and go out here, too: the reactor tells of them as long as they are not taken.
+        """
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.others.append(sock)
+        sock.bind(("127.0.0.1", 0))
+        self.network.listen_datagrams(sock, self.legs.append, self.complaints.append).start()
+        self.connect(Address("inet", *sock.getsockname()), ConnectOptions(datagrams=True))
+        ((upstream, _),) = self.outcomes
+        bits: list[int] = []
+        upstream.handler = bits.append
+        upstream.watch()
+        upstream.send(b"hello")
+        self.until(lambda: self.legs)
+        self.assertEqual(self.legs[0].receive(9), b"hello")
+        self.legs[0].send(b"answer")
+        self.until(lambda: len(bits) > 1)
+        upstream.again()
+        self.assertEqual(upstream.receive(9), b"answer")
+        for _ in range(2):
+            upstream.close()
+        self.connect(Address("inet", *sock.getsockname()), ConnectOptions(datagrams=True))
+        self.outcomes[-1][0].close()
+
     def test_unix(self) -> None:
         """
         Unix sockets work both ways, and keep their name when nobody listens any more.

@@ -13,7 +13,7 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.addresses import Address
+from sniproxy.addresses import Address, DatagramAddress
 from sniproxy.service.plan import Plan, command, loads, python_path, reactor_module
 
 
@@ -26,7 +26,11 @@ class PlanTests(SynchronousTestCase):
         """
         A plan comes out as it went in, whatever bytes are in it.
         """
-        addresses = (Address("inet", "127.0.0.1", 80), Address("unix", "/run/\udcff.sock"))
+        addresses = (
+            Address("inet", "127.0.0.1", 80),
+            DatagramAddress("inet", "127.0.0.1", 80),
+            Address("unix", "/run/\udcff.sock"),
+        )
         for prefix in (None, "/var"):
             plan = Plan("/etc/\udcff.conf", prefix, "pid a;", b"\x00\xff", addresses, "some.reactor")
             self.assertEqual(loads(plan.dumps()), plan)

@@ -14,7 +14,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.addresses import Address
+from sniproxy.addresses import Address, DatagramAddress
 from sniproxy.config.build import Build
 from sniproxy.config.grammar import Node
 from sniproxy.errors import ConfigError, ConfigErrors
@@ -118,6 +118,25 @@ class OpenSocketTests(SocketsCase):
         self.open(listening(backlog=7))
         self.open(listening())
         self.assertEqual(queues, [7, 511])
+
+    def test_datagrams(self) -> None:
+        """
+        A socket for datagrams takes a port that one for connections has, with its options, and is used again.
+        """
+        stream = self.open(listening())
+        address = DatagramAddress("inet", "127.0.0.1", stream.getsockname()[1])
+        wanted = listening(address, reuseport=True, receive_buffer=20000)
+        sock = self.open(wanted)
+        self.assertEqual((sock.type, sock.getsockname()), (socket.SOCK_DGRAM, stream.getsockname()))
+        self.assertTrue(self.option(sock, socket.SOL_SOCKET, socket.SO_REUSEPORT))
+        self.assertEqual(self.option(sock, socket.SOL_SOCKET, socket.SO_RCVBUF), 40000)
+        port = address.port
+        servers = f"server {{ listen 127.0.0.1:{port} udp reuseport; proxy_pass 192.0.2.1:1; }}"
+        build = configured(f"stream {{ {servers} }}")
+        self.assertEqual(open_sockets(build, {address: sock}), {address: sock})
+        queues = open_queues(build, {address: (sock,)}, 2)
+        self.addCleanup(close_queues, queues, {})
+        self.assertEqual([each.type for each in queues[address]], [socket.SOCK_DGRAM] * 2)
 
     def test_options(self) -> None:
         """

@@ -185,14 +185,39 @@ class ListenTests(CoreCase):
         """
         What nginx has and we do not is refused by its name, with the reason.
         """
-        for word in ("udp", "multipath"):
-            (complaint,) = self.complaints(f"listen 443 {word};")
-            self.assertTrue(
-                complaint.startswith(f'the "{word}" parameter of the "listen" directive is not supported by sniproxy: ')
-            )
+        (complaint,) = self.complaints("listen 443 multipath;")
+        self.assertTrue(
+            complaint.startswith('the "multipath" parameter of the "listen" directive is not supported by sniproxy: ')
+        )
         for word in ("setfib=1", "accept_filter=httpready"):
             (complaint,) = self.complaints(f"listen 443 {word};")
             self.assertIn("is not supported on this platform", complaint)
+
+    def test_datagrams(self) -> None:
+        """
+        What only connections have cannot be asked of a socket for datagrams, wherever C{udp} stands.
+        """
+        for word in ("backlog=5", "deferred", "ssl", "so_keepalive=on", "proxy_protocol", "fastopen=5"):
+            name = word.partition("=")[0]
+            for words in (f"{word} udp", f"udp {word}"):
+                self.assertEqual(
+                    self.complaints(f"listen 443 {words};"),
+                    [f'"listen" directive "{name}" parameter is incompatible with "udp" in /etc/edge.conf:2'],
+                )
+
+    def test_both_ways(self) -> None:
+        """
+        A port may be listened on for connections and for datagrams, with options for each; twice the same is an error.
+        """
+        built = build("listen 443 rcvbuf=4k; listen 443 udp reuseport rcvbuf=8k;")
+        self.assertEqual(
+            [(each.text, each.udp, each.options.receive_buffer) for each in listenings(built)],
+            [("0.0.0.0:443", False, 4096), ("0.0.0.0:443", True, 8192)],
+        )
+        self.assertEqual(
+            self.complaints("listen 443; listen 443 udp; listen 443 udp;"),
+            ["a duplicate listen 0.0.0.0:443 in /etc/edge.conf:2"],
+        )
 
     def test_keepalive_on_a_unix_socket(self) -> None:
         """

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.addresses import Address
 from sniproxy.stream.core_variables import CORE_VARIABLES
 from sniproxy.stream.session import Session
-from tests.support.sessions import lone_session
+from tests.support.sessions import World, lone_session
 
 CLIENT = Address("inet", "192.0.2.7", 40001)
 SERVER = Address("inet", "192.0.2.1", 443)
@@ -140,6 +140,14 @@ class VariableTests(SynchronousTestCase):
                 "protocol": "TCP",
             }
         )
+
+    def test_datagrams(self) -> None:
+        """
+        Datagrams have another protocol.
+        """
+        session = session_with()
+        (session.listening,) = World("server { listen 192.0.2.1:1 udp; return x; }").listening
+        self.assertEqual(GETTERS["protocol"](session), "UDP")
 
     def test_server_name(self) -> None:
         """

@@ -13,6 +13,7 @@ from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IModule
 from sniproxy.stream.pass_ import MOST, listening_for, pass_
 from tests.support import hellos, pki
+from tests.support.messages import Correspondent
 from tests.support.sessions import FarEnd, World, client_connection, configured
 
 ROOT = pki.authority("Pass CA")
@@ -213,13 +214,19 @@ class PassTests(SynchronousTestCase):
         """
         world = World(server("192.0.2.1:1", "pass 192.0.2.1:1;"))
 
-        class Datagrams:
-            address = Address("inet", "192.0.2.1", 1)
-            udp = True
-
+        (datagrams,) = World(server("192.0.2.1:1 udp", "pass 192.0.2.1:1;")).listening
         address = Address("inet", "192.0.2.1", 1)
-        self.assertIsNone(listening_for(address, (Datagrams(),)))  # type: ignore[arg-type]
-        self.assertIs(listening_for(address, (Datagrams(), *world.listening)), world.listening[0])  # type: ignore[arg-type]
+        self.assertIsNone(listening_for(address, (datagrams,)))
+        self.assertIs(listening_for(address, (datagrams, *world.listening)), world.listening[0])
+
+    def test_from_udp(self) -> None:
+        """
+        Nor are their own clients passed.
+        """
+        world = World(server("192.0.2.1:1 udp", "pass 192.0.2.1:1;") + server("192.0.2.1:1", "return x;"))
+        Correspondent(world)
+        self.assertEqual(world.statuses(), [500])
+        self.assertIn("cannot pass udp connection while passing connection to port, udp client: ", world.lines[-1])
 
 
 class TlsTests(SynchronousTestCase):

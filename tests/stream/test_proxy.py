@@ -4,6 +4,7 @@ Tests for L{sniproxy.stream.proxy}.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from twisted.plugin import IPlugin
@@ -15,6 +16,7 @@ from sniproxy.config.build import Build
 from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IContentHandler, IModule
 from sniproxy.net.connect import ConnectOptions
+from sniproxy.net.datagram_relay import DatagramOptions
 from sniproxy.net.relay import Options
 from sniproxy.stream.core import listenings
 from sniproxy.stream.proxy import LITERALS, ProxyPolicy, proxy
@@ -75,6 +77,8 @@ class ProxyTests(SynchronousTestCase):
         self.assertEqual(policy.connect_timeout, 60.0)
         self.assertEqual(policy.relay, Options(16384, False, 600.0))
         self.assertEqual(policy.connect, ConnectOptions())
+        self.assertEqual(policy.connect_datagrams, ConnectOptions(datagrams=True))
+        self.assertEqual(policy.datagrams, DatagramOptions(0, None, 600.0))
         self.assertEqual((policy.next_upstream, policy.next_tries, policy.next_timeout), (True, 0, 0.0))
         self.assertEqual((policy.resolver, policy.tls, policy.groups), (None, None, {}))
 
@@ -85,13 +89,15 @@ class ProxyTests(SynchronousTestCase):
         policy = self.policy(
             "proxy_pass 192.0.2.2:1; proxy_connect_timeout 5s; proxy_timeout 1m; proxy_half_close on;"
             "proxy_buffer_size 4k; proxy_next_upstream off; proxy_next_upstream_tries 3;"
-            "proxy_next_upstream_timeout 7s;",
+            "proxy_next_upstream_timeout 7s; proxy_requests 2; proxy_responses 0;",
             "proxy_socket_keepalive on; proxy_socket_rcvbuf 8k; proxy_socket_sndbuf 9k; tcp_nodelay off;"
             "resolver 192.0.2.53; resolver_timeout 3s;",
         )
         self.assertEqual(policy.connect_timeout, 5.0)
         self.assertEqual(policy.relay, Options(4096, True, 60.0))
         self.assertEqual(policy.connect, ConnectOptions(None, False, True, 8192, 9216))
+        self.assertEqual(policy.connect_datagrams, replace(policy.connect, datagrams=True))
+        self.assertEqual(policy.datagrams, DatagramOptions(2, 0, 60.0))
         self.assertEqual((policy.next_upstream, policy.next_tries, policy.next_timeout), (False, 3, 7.0))
         assert policy.resolver is not None
         self.assertEqual(policy.resolver.timeout, 3.0)

@@ -20,6 +20,7 @@ from sniproxy.net.network import network_for
 from sniproxy.stream.listening import Listening
 from sniproxy.stream.resolver import ResolverSettings
 from sniproxy.stream.runtime import Door, Engine, Runtime, attend, doors_of
+from tests.support.messages import Correspondent
 from tests.support.sessions import FakeLeg, FakeNetwork, World, failure
 
 PASS = "proxy_pass 192.0.2.2:1;"
@@ -214,6 +215,27 @@ class RuntimeTests(SynchronousTestCase):
         door = Door(world.runtime, world.listening[0])
         door.complain(failure(24))
         self.assertEqual(world.lines, ["[crit] accept4() failed (24: Too many open files)"])
+
+    def test_datagrams(self) -> None:
+        """
+        Addresses of datagrams have sockets and wildcards of their own; who has sent one is greeted as such.
+        """
+        world = servers("192.0.2.1:1", "192.0.2.1:1 udp", "*:1 udp")
+        doors = doors_of(world.listening)
+        self.assertEqual(
+            [(address.text, each.udp, [*others]) for address, (each, others) in doors.items()],
+            [("192.0.2.1:1", False, []), ("0.0.0.0:1", True, ["192.0.2.1"])],
+        )
+        self.opened(world)
+        world.network.listeners[1].complain(failure(12))
+        Correspondent(world, at=1)
+        self.assertEqual(
+            world.lines[:2],
+            [
+                "[crit] recvmsg() failed (12: Cannot allocate memory)",
+                "[info] *1 udp client 192.0.2.77:40000 connected to 192.0.2.1:1",
+            ],
+        )
 
     def test_greeting(self) -> None:
         """

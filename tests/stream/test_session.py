@@ -15,6 +15,7 @@ from sniproxy.levels import DEBUG, ERROR, INFO, WARN
 from sniproxy.net.legs import nothing
 from sniproxy.stream.phases import DONE, WAIT, Phase
 from sniproxy.stream.session import INTERNAL_ERROR, Session
+from tests.support.messages import Correspondent
 from tests.support.sessions import FakeLeg, World
 
 ONE = "server { listen 192.0.2.1:1; proxy_pass 192.0.2.2:2; }"
@@ -517,6 +518,17 @@ class LogTests(SessionCase):
             self.log(lambda session: None),
             "[error] *1 something happened, client: 192.0.2.77, server: 192.0.2.1:1",
         )
+
+    def test_datagrams(self) -> None:
+        """
+        A client that sends datagrams is called so, and its first one counts at once.
+        """
+        world = self.make("server { listen 192.0.2.1:1 udp; return x; }")
+        Correspondent(world, b"12345")
+        session = world.session()
+        self.assertEqual((session.bytes_received, session.bytes_sent), (5, 0))
+        session.error("something happened")
+        self.assertEqual(world.lines[-1], "[error] *1 something happened, udp client: 192.0.2.77, server: 192.0.2.1:1")
 
     def test_action(self) -> None:
         """

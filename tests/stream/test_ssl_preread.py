@@ -12,6 +12,7 @@ from sniproxy.addresses import Address
 from sniproxy.interfaces import IModule
 from sniproxy.stream.ssl_preread import ssl_preread
 from tests.support import hellos, pki
+from tests.support.messages import Correspondent
 from tests.support.sessions import FarEnd, World, client_connection, lone_session
 
 MAPPED = """
@@ -142,6 +143,13 @@ class RoutingTests(PrereadCase):
         world = World("server { listen 192.0.2.1:1; proxy_pass 192.0.2.2:2; }")
         world.client()
         self.assertEqual(world.attempt().address, Address("inet", "192.0.2.2", 2))
+
+    def test_datagrams(self) -> None:
+        """
+        Datagrams are not looked at.
+        """
+        world = World('server { listen 192.0.2.1:1 udp; ssl_preread on; return "-$ssl_preread_server_name-"; }')
+        self.assertEqual(Correspondent(world, hellos.hello("a.example")).taken(), [b"--"])
 
     def test_unix_clients(self) -> None:
         """

@@ -21,7 +21,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from OpenSSL import SSL, crypto
 from twisted.internet.task import Clock
@@ -47,6 +47,8 @@ from sniproxy.stream.runtime import Engine, Runtime
 from sniproxy.stream.server import Server
 from sniproxy.stream.session import Session
 from tests.support.datagrams import DatagramReactor
+
+T = TypeVar("T")
 
 FILE: Final = "/etc/edge.conf"
 """What the configuration of a test is called."""
@@ -435,6 +437,15 @@ class Attempt:
         self._network.turn()
         return leg
 
+    def deliver(self, leg: T) -> T:
+        """
+        @param leg: the one to the upstream, made by the test.
+        """
+        assert not self.answered and not self.cancelled
+        self.answered = True
+        self._done(leg, OUT)
+        return leg
+
     def fail(self, number: int = errno.ECONNREFUSED, *, at_once: bool = False) -> None:
         """
         The system says no.
@@ -496,6 +507,8 @@ class FakeNetwork:
         """
         self.listeners.append(FakeListener(sock, accepted, complain))
         return self.listeners[-1]
+
+    listen_datagrams = listen
 
     def connect(self, address: Address, options: Any, done: Callable[[Any, int], None]) -> Attempt:
         """

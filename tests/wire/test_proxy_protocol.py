@@ -390,6 +390,16 @@ class WritingTests(SynchronousTestCase):
             self.assertEqual(data[12:14], b"\x20\x00")
             self.assertEqual(read_header(data), ProxyHeader(len(data)))
 
+    def test_datagrams(self) -> None:
+        """
+        Who exchange datagrams are told from those who have a connection by four bits, and the checksum.
+        """
+        for source, destination, kind in ((CLIENT, SERVER, 0x12), (CLIENT6, SERVER6, 0x22)):
+            data, stream = write_header(source, destination, datagrams=True), write_header(source, destination)
+            self.assertEqual((data[13], data[:13] + data[14:-4]), (kind, stream[:13] + stream[14:-4]))
+            self.assertEqual(crc32c(data[:-4] + bytes(4)), int.from_bytes(data[-4:], "big"))
+        self.assertEqual(write_header(Address("unix", ""), SERVER, datagrams=True)[12:14], b"\x20\x00")
+
     def test_checksum(self) -> None:
         """
         The checksum is that of the RFC.
