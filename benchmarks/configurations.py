@@ -94,6 +94,20 @@ def nginx(layout: Layout, folder: str, workers: int = 1) -> str:
         proxy_ssl_name secret.example.com;
         proxy_ssl_server_name on;
         proxy_ssl_session_reuse off;
+        proxy_ssl_conf_command Curves X25519;
+    }}
+    server {{
+        listen 127.0.0.1:{ports["hybrid"]} backlog=4096;
+        proxy_pass secret;
+        proxy_ssl on;
+        proxy_ssl_protocols TLSv1.2 TLSv1.3;
+        proxy_ssl_certificate {layout.client.certificate};
+        proxy_ssl_certificate_key {layout.client.key};
+        proxy_ssl_trusted_certificate {layout.authority};
+        proxy_ssl_verify on;
+        proxy_ssl_name secret.example.com;
+        proxy_ssl_server_name on;
+        proxy_ssl_session_reuse off;
     }}
 }}
 """
@@ -146,6 +160,10 @@ frontend certified
 
 frontend wrapped
     bind 127.0.0.1:{ports["wrapped"]} backlog 4096
+    default_backend secret
+
+frontend hybrid
+    bind 127.0.0.1:{ports["hybrid"]} backlog 4096
     default_backend secret
 
 {groups}

@@ -17,7 +17,7 @@ DEPTH: Final = 6
 """Intermediates above the clients' certificate."""
 SERVICES: Final = ("answer", "echo", "bytes")
 """Plain services of the back end; each has a name under example.com."""
-ENTRANCES: Final = ("passed", "ended", "certified", "wrapped", "steady", "before", "after")
+ENTRANCES: Final = ("passed", "ended", "certified", "wrapped", "hybrid", "steady", "before", "after")
 """
 Listeners of a proxy: TLS passed through, TLS ended, the same with client certificates, and plain in and TLS out; and
 where reloads are watched, plain: what is always there, what a reload takes away, and what it brings.
