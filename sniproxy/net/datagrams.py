@@ -407,7 +407,7 @@ class DatagramPort:
     """
 
     __slots__ = (
-        "_close", "_current", "_legs", "_listener", "_local", "_pause", "_sock", "_to", "_unix", "_wild", "clients",
+        "_close", "_current", "_is_unix", "_legs", "_listener", "_local", "_pause", "_sock", "_to", "_wild", "clients",
         "poller", "told",
     )  # fmt: skip
 
@@ -427,7 +427,7 @@ class DatagramPort:
         copy = sock.dup()
         self._sock = _socket.socket(copy.family, copy.type, copy.proto, copy.detach())
         self._sock.setblocking(False)
-        self._unix = self._sock.family == AF_UNIX
+        self._is_unix = self._sock.family == AF_UNIX
         self._local = address_of(self._sock.family, self._sock.getsockname())
         self._wild = self._local.host in _ANY
         self._to = slice(8, 12) if self._sock.family == AF_INET else slice(0, 16)
@@ -494,7 +494,7 @@ class DatagramPort:
         """
         Take what is waiting.
         """
-        receive = self._receive_with if self._wild or self._unix else self._receive_plain
+        receive = self._receive_with if self._wild or self._is_unix else self._receive_plain
         for _ in range(TURN):
             try:
                 receive()
@@ -526,7 +526,7 @@ class DatagramPort:
             if self._listener is not None:
                 self._listener.complain(OSError(errno.EMSGSIZE, "truncated data"))
             return
-        if self._unix:
+        if self._is_unix:
             # who has no name is somebody else each time, and cannot be answered
             key = sockaddr if sockaddr and sockaddr[:1] not in (b"\0", "\0") else None
             leg = None if key is None else self.clients.get(key)
