@@ -84,7 +84,8 @@ class Sending:
                 self.bytes_sent += taken
                 self._rest = self._rest[taken:]
         except OSError as error:
-            session.log(level_of(error, "client"), broken(error, "send()"))
+            call = "sendmsg()" if session.listening.udp else "send()"
+            session.log(level_of(error, "client"), broken(error, call))
             session.finish(INTERNAL_SERVER_ERROR)
             return
         self._drop()

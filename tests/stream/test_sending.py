@@ -4,6 +4,7 @@ What is said to a client before its session ends.
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 import struct
@@ -24,7 +25,8 @@ from sniproxy.stream.sending import DROPPED, PATIENCE, send_text
 from sniproxy.stream.server import Server
 from sniproxy.stream.session import Session
 from tests.support.legs import Engine
-from tests.support.sessions import idle
+from tests.support.messages import Correspondent, FakePort
+from tests.support.sessions import World, failure, idle
 
 LONG = bytes(range(256)) * 160_000
 """More than a socket takes at once."""
@@ -269,6 +271,22 @@ class SendingTests(SynchronousTestCase):
         session.client.hold(b"x" * 10 * DROPPED)
         send_text(session, "enough")
         self.assertEqual(self.logged, [(OK, DROPPED, 6)])
+
+    def test_datagram(self) -> None:
+        """
+        To whom sends datagrams it is one; where it cannot be sent, or waits for room, the log speaks of one.
+        """
+        world = World("server { listen 192.0.2.1:1 udp; return $remote_addr; }")
+        self.assertEqual(Correspondent(world, b"x").taken(), [b"192.0.2.77"])
+        self.assertEqual((world.statuses(), world.value("$bytes_received/$bytes_sent")), ([200], "1/10"))
+        world = World("server { listen 192.0.2.1:1 udp; return text; }")
+        client = Correspondent(world, b"x", port=FakePort(world.reactor, room=0))
+        client.port.room = 1
+        world.pass_time(0.05)
+        self.assertEqual((client.taken(), world.statuses()), ([b"text"], [200]))
+        client = Correspondent(world, b"x", port=FakePort(world.reactor, error=failure(errno.EMSGSIZE)))
+        self.assertEqual(world.statuses(), [200, 500])
+        self.assertIn("sendmsg() failed (90: Message too long) while returning text, udp client: ", world.lines[-1])
 
     def test_broken_at_the_end(self) -> None:
         """

@@ -32,13 +32,13 @@ class FakePort:
     @ivar error: what sending raises, or None.
     """
 
-    def __init__(self, clock: Any) -> None:
+    def __init__(self, clock: Any, room: int | None = None, error: OSError | None = None) -> None:
         self.poller = Clocked(clock)
         self.clients: dict[Any, ClientDatagrams] = {}
         self.sent: list[bytes] = []
         self.gone: list[ClientDatagrams] = []
-        self.room: int | None = None
-        self.error: OSError | None = None
+        self.room = room
+        self.error = error
 
     def send(self, data: bytes, sockaddr: Any, reply: Any) -> None:
         """
@@ -178,12 +178,15 @@ class Correspondent:
     @ivar leg: ours to it.
     """
 
-    def __init__(self, world: World, data: bytes = b"", at: int = 0, peer: Address = CLIENT) -> None:
+    def __init__(
+        self, world: World, data: bytes = b"", at: int = 0, peer: Address = CLIENT, port: FakePort | None = None
+    ) -> None:
         """
         @param data: its first datagram.
         @param at: which of the addresses it sends it to.
+        @param port: the socket there, if something is to be wrong with it.
         """
-        self.port = FakePort(world.reactor)
+        self.port = port or FakePort(world.reactor)
         listening = world.listening[at]
         self.leg = ClientDatagrams(self.port, "key", ("sockaddr",), peer, listening.address, (), data)
         self.port.clients["key"] = self.leg
