@@ -407,8 +407,8 @@ class DatagramPort:
     """
 
     __slots__ = (
-        "_close", "_current", "_is_unix", "_legs", "_listener", "_local", "_pause", "_sock", "_to", "_wild", "clients",
-        "poller", "told",
+        "_close", "_current", "_is_unix", "_legs", "_listener", "_local", "_past", "_pause", "_sock", "_to", "_wild",
+        "clients", "poller", "told",
     )  # fmt: skip
 
     def __init__(self, poller: Any, sock: Any, close: Callable[[], None]) -> None:
@@ -430,7 +430,8 @@ class DatagramPort:
         self._is_unix = self._sock.family == AF_UNIX
         self._local = address_of(self._sock.family, self._sock.getsockname())
         self._wild = self._local.host in _ANY
-        self._to = slice(8, 12) if self._sock.family == AF_INET else slice(0, 16)
+        # where the address that was written to stands in what the kernel tells of it
+        self._to, self._past = (8, 12) if self._sock.family == AF_INET else (0, 16)
         if self._wild and self._sock.family == AF_INET:
             self._sock.setsockopt(IPPROTO_IP, _IP_PKTINFO, 1)
         elif self._wild:
@@ -539,7 +540,7 @@ class DatagramPort:
         for level, kind, value in ancillary:
             if (level, kind) in ((_IPV4, _IP_PKTINFO), (_IPV6, _IPV6_PKTINFO)):
                 told = value
-        key = (sockaddr, told[self._to])
+        key = (sockaddr, told[self._to : self._past])
         leg = self.clients.get(key)
         if leg is not None:
             self._go_on(leg, data)
