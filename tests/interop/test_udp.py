@@ -16,7 +16,7 @@ from twisted.names import dns
 from tests.support.dns_thread import NameServer
 from tests.support.ports import free_port
 from tests.support.programs import PATIENCE, eventually, read_text
-from tests.support.proxies import NGINX, SNIPROXY, Proxy, ProxyTestCase
+from tests.support.proxies import NGINX, SNIPROXY, Proxy, ProxyTestCase, fill
 
 CONFIGURATION: Final = """stream {
     log_format all '$protocol $status $bytes_received/$bytes_sent $upstream_addr'
@@ -510,6 +510,31 @@ class Others(UdpCase):
         heard = [Client(self, port, host).ask(b"x") for host in ("127.0.0.1", "127.0.0.2", "127.0.0.3")]
         self.assertEqual(heard, [b"any 127.0.0.1", b"any 127.0.0.2", b"own 127.0.0.3"])
 
+    def test_reload_with_workers(self) -> None:
+        """
+        With a master and workers new ones take all datagrams after a reload, those of clients with a session too.
+        """
+        backs = [Answering(self, say(letter)) for letter in (b"a", b"b")]
+        port = free_port(socket.SOCK_DGRAM)
+        text = (
+            "master_process on; worker_processes 2; stream {"
+            " server { listen 127.0.0.1:@port@ udp reuseport; proxy_pass 127.0.0.1:@back@; proxy_timeout 1s; } }"
+        )
+        if self.kind == NGINX:
+            text = text.replace("master_process on; ", "")
+        proxy = self.proxy(text, port=port, back=backs[0].port)
+        clients = [Client(self, port) for _ in range(6)]
+        self.assertEqual([client.ask(b"1") for client in clients], [b"a1"] * 6)
+        proxy.rewrite(fill(text, port=port, back=backs[1].port))
+        proxy.reload()
+
+        def left() -> bool:
+            return sum(line.text == "gracefully shutting down" for line in proxy.lines()) == 2
+
+        eventually(left, "both old workers are told")
+        eventually(lambda: Client(self, port).ask(b"2") == b"b2", "the new workers")
+        self.assertEqual([client.ask(b"3") for client in clients], [b"b3"] * 6)
+
     def test_both_ways(self) -> None:
         """
         A port may be listened on for connections, too.
@@ -567,6 +592,29 @@ class OwnWays(UdpCase):
         proxy.rewrite(text[text.index("stream {") :].replace(str(backs[0].port), str(backs[1].port)))
         proxy.reload()
         self.assertEqual((client.ask(b"2"), Client(self, port).ask(b"3"), client.ask(b"4")), (b"a2", b"b3", b"a4"))
+
+    def test_late_answer(self) -> None:
+        """
+        A worker that was left still gives its clients the answers that were under way; then it is gone.
+        """
+        port = free_port(socket.SOCK_DGRAM)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
+            back.bind(("127.0.0.1", 0))
+            back.settimeout(PATIENCE)
+            proxy = self.proxy(
+                "worker_processes 2; stream { server { listen 127.0.0.1:@port@ udp;"
+                " proxy_pass 127.0.0.1:@back@; proxy_responses 1; } }",
+                port=port,
+                back=back.getsockname()[1],
+            )
+            client = Client(self, port)
+            client.say(b"question")
+            data, sender = back.recvfrom(99)
+            proxy.reload()
+            eventually(lambda: len(proxy.processes()) == 3, "one old worker, two new ones")
+            back.sendto(b"answer to " + data, sender)
+            self.assertEqual(client.hear(), b"answer to question")
+        eventually(lambda: len(proxy.processes()) == 2, "the new workers alone")
 
     def test_workers(self) -> None:
         """
