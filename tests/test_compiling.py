@@ -104,6 +104,19 @@ class ListTests(SynchronousTestCase):
         ]
         self.assertEqual(wrong, [])
 
+    def test_no_words_of_the_compiler(self) -> None:
+        """
+        No attribute of a compiled class becomes a word of the C compiler, once it has another underscore.
+        """
+        known = modules()
+        wrong = {
+            f"{name}: {node.attr}"
+            for name in COMPILED
+            for node in ast.walk(ast.parse(known[name].read_text()))
+            if isinstance(node, ast.Attribute) and node.attr in ("_unix", "_linux")
+        }
+        self.assertEqual(wrong, set())
+
     def test_tests_keep_to_it(self) -> None:
         """
         No class of tests extends a compiled one, and no test replaces a function, class or constant of a compiled

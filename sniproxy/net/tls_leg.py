@@ -27,14 +27,15 @@ MOST: Final = 16384
 AT_ONCE: Final = 4
 """How many records are taken from the leg below, or given to it, in one call."""
 
-RECORD: Final = MOST + 5 + 256
+# The next two are not Final, which compiled code would keep for good: tests have less.
+
+RECORD = MOST + 5 + 256
 """The longest record of all (RFC 8446 §5.2). OpenSSL is fed with as much, since its memory never gets smaller."""
 
 PATIENCE = 4
 """
 How many records without data (tickets, key updates) one call of C{receive} swallows before others have their turn. A
-flood of them costs the far end next to nothing, and us new keys for each. Not C{Final}, which compiled code would
-keep for good: tests have less.
+flood of them costs the far end next to nothing, and us new keys for each.
 """
 
 
