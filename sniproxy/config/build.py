@@ -233,14 +233,31 @@ class Build:
         """
         Let go of the text of blocks of data, which is in their values: it is most of what a big configuration weighs.
         """
-        scopes = [self.root]
-        while scopes:
-            scope = scopes.pop()
-            scopes += scope.children
+        for scope in self._scopes():
             for directive, nodes in scope.nodes.items():
                 if directive.free:
                     for node in nodes:
                         node.forget(self.rest)
+
+    def dissolve(self) -> None:
+        """
+        Let go of all, when nobody uses it any more: what it holds goes round in circles.
+        """
+        for scope in self._scopes():
+            self.rest()
+            scope.parent = None
+            for held in (scope.children, scope.values, scope.nodes):
+                held.clear()
+        for known in (self.shared, self._variables, self._prefixes, self._readers):
+            known.clear()
+        self.nodes = ()
+
+    def _scopes(self) -> Iterator[Scope]:
+        scopes = [self.root]
+        while scopes:
+            scope = scopes.pop()
+            scopes += scope.children
+            yield scope
 
     def walk(self, nodes: Sequence[Node], scope: Scope) -> None:
         """

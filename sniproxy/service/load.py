@@ -14,6 +14,7 @@ from twisted.plugin import getPlugins
 
 from sniproxy import plugins
 from sniproxy.config.build import Build, configure
+from sniproxy.config.grammar import Rest, no_rest
 from sniproxy.errors import ConfigError, ConfigErrors
 from sniproxy.interfaces import IModule
 from sniproxy.service.snapshot import World
@@ -62,7 +63,13 @@ def world() -> World:
     return World(read, glob.glob, lookup)
 
 
-def load(file: str, prefix: str | None = None, globals_text: str = "", asked: World | None = None) -> Build:
+def load(
+    file: str,
+    prefix: str | None = None,
+    globals_text: str = "",
+    asked: World | None = None,
+    rest: Rest = no_rest,
+) -> Build:
     """
     Read a configuration from disk.
 
@@ -70,6 +77,7 @@ def load(file: str, prefix: str | None = None, globals_text: str = "", asked: Wo
     @param prefix: what logs are relative to; the file's folder where None.
     @param globals_text: directives before those of the file.
     @param asked: the world to learn from; the real one where None.
+    @param rest: called often, so that something else may be done in between.
     @raise ConfigErrors: all that is wrong with it.
     """
     if asked is None:
@@ -90,6 +98,7 @@ def load(file: str, prefix: str | None = None, globals_text: str = "", asked: Wo
         globals_text=globals_text,
         time=time.time,
         assemble=(assemble,),
+        rest=rest,
     )
     build.live = read  # what names of clients lead to was not there to be written down
     return build

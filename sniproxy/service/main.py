@@ -3,12 +3,11 @@ The life of the process: start, reload, reopen, quit.
 
 Strategy: a reload is one mechanism and no special case of starting: the new configuration is built whole beside the old
 one, its files and sockets are opened, and only when nothing can fail any more does it take over. Whatever fails before
-that is logged, and nothing has changed.
+that is logged, and nothing has changed. It is built in turns with the sessions, which do not stand still meanwhile.
 """
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import socket
@@ -26,11 +25,14 @@ from sniproxy.logs.error_log import error_log_of
 from sniproxy.logs.sinks import files_of
 from sniproxy.service.core import PID, WORKERS, has_master
 from sniproxy.service.limits import settle
-from sniproxy.service.load import load
+from sniproxy.service.load import load, world
+from sniproxy.service.memory import Memory, settle_collector
 from sniproxy.service.pidfile import check_pid, move_pid, remove_pid, write_pid
-from sniproxy.service.serving import Serving, settle_collector
+from sniproxy.service.serving import Serving
 from sniproxy.service.signals import take_signals
+from sniproxy.service.snapshot import World
 from sniproxy.service.sockets import close_socket, open_sockets
+from sniproxy.service.turns import Turns
 from sniproxy.stream.core_variables import NGINX_VERSION
 
 
@@ -65,7 +67,11 @@ class ProxyService(Service):
         self.signals = signals
         self._serving: Serving | None = None
         self._gone: Deferred[None] = Deferred()
-        self._build = build = self._load() if build is None else build
+        self._memory = Memory(self._reactor, signals)
+        self._reading: Turns | None = None
+        self._again = False
+        self._build = build = load(self._file, self._prefix, globals_text) if build is None else build
+        build.forget_lines()
         check_pid(build)
         self._sockets: dict[Address, socket.socket] = open_sockets(build, {})
         try:
@@ -73,9 +79,6 @@ class ProxyService(Service):
         except ConfigErrors:
             self._close_sockets()
             raise
-
-    def _load(self) -> Build:
-        return load(self._file, self._prefix, self._globals)
 
     # Starting and stopping, called by Twisted
 
@@ -134,6 +137,8 @@ class ProxyService(Service):
         End at once: sessions still open are logged, files are flushed.
         """
         super().stopService()  # type: ignore[no-untyped-call]
+        self._stop_reading()
+        self._memory.stop()
         serving, self._serving = self._serving, None
         if serving is not None:
             serving.stop()
@@ -150,22 +155,76 @@ class ProxyService(Service):
 
     def reload(self) -> None:
         """
-        HUP: put the configuration file as it is now in the place of the old one, or change nothing.
+        HUP: put the configuration file as it is now in the place of the old one, or change nothing. Sessions go on
+        while it is read, so it may not be done when this returns.
         """
         serving = self._serving
         if serving is None or serving.quitting:
             return
-        log = serving.runtime.error_log
-        log.write(NOTICE, "signal 1 (SIGHUP) received, reconfiguring")
+        serving.runtime.error_log.write(NOTICE, "signal 1 (SIGHUP) received, reconfiguring")
+        if self._reading is not None:
+            self._again = True  # what is being read may have been read before it was changed; once will do
+            return
+        self._read()
+
+    def _read(self) -> None:
+        def job(turns: Turns) -> Build:
+            real = world()
+            asked = World(turns.asking(real.read), turns.asking(real.glob), turns.asking(real.lookup))
+            build = load(self._file, self._prefix, self._globals, asked, turns.rest)
+            build.forget_lines()
+            return build
+
+        self._reading = turns = Turns(self._reactor, job, self._has_read, self._cannot_read)
+        self._memory.hold()
+        turns.start()
+
+    def _stop_reading(self) -> None:
+        turns, self._reading = self._reading, None
+        self._again = False
+        if turns is not None:
+            turns.stop()
+            self._memory.release(made=False)
+
+    def _cannot_read(self, trouble: BaseException) -> None:
+        self._reading = None
+        self._memory.release(made=False)
+        self._complain(trouble)
+        self._read_again()
+
+    def _has_read(self, build: Build) -> None:
+        self._reading = None
+        self._memory.release(made=True)
         try:
-            build, sockets = self._prepare()
-        except ConfigErrors as errors:
-            for error in errors.errors:
-                log.write(EMERG, str(error))
-            return
+            self._take_over(build)
         except Exception as error:
-            log.write(EMERG, f"the configuration could not be loaded: {error!r}")
-            return
+            self._memory.leave(build)
+            self._complain(error)
+        self._read_again()
+
+    def _read_again(self) -> None:
+        again, self._again = self._again, False
+        if again:
+            self._read()
+
+    def _complain(self, trouble: BaseException) -> None:
+        assert self._serving is not None
+        log = self._serving.runtime.error_log
+        if isinstance(trouble, ConfigErrors):
+            for error in trouble.errors:
+                log.write(EMERG, str(error))
+        else:
+            log.write(EMERG, f"the configuration could not be loaded: {trouble!r}")
+
+    def _take_over(self, build: Build) -> None:
+        """
+        Have a configuration at work from here on.
+
+        @raise ConfigErrors: its files or sockets cannot be had, and nothing has changed.
+        """
+        serving = self._serving
+        assert serving is not None
+        sockets = self._prepare(build)
         old, gone = self._build, {key: sock for key, sock in self._sockets.items() if key not in sockets}
         self._warn(build)
         error_log_of(build, build.root).write(NOTICE, "reconfiguring")
@@ -175,30 +234,27 @@ class ProxyService(Service):
         for address, sock in gone.items():
             close_socket(address, sock)
 
-    def _prepare(self) -> tuple[Build, dict[Address, socket.socket]]:
+    def _prepare(self, build: Build) -> dict[Address, socket.socket]:
         """
-        A new configuration, whole: nothing of it can fail any more, and nothing has changed.
+        Open what a configuration needs: nothing of it can fail any more, and nothing has changed.
 
         @raise ConfigErrors: all that is wrong.
         """
-        build = self._load()
         if build.root[PID] != self._build.root[PID]:
             check_pid(build)  # the old one may be beyond us by now, see C{user}
         files = files_of(build)
         files.open(self._reactor)
         try:
-            return build, open_sockets(build, self._sockets)
+            return open_sockets(build, self._sockets)
         except BaseException:
             files.close()
             raise
 
-    def _ended(self) -> None:
+    def _ended(self, build: Build) -> None:
         serving = self._serving
         assert serving is not None
         serving.runtime.error_log.write(NOTICE, f"worker process {os.getpid()} exited with code 0")
-        if self.signals:
-            # Configurations are full of circles; the collector looks seldom, and would keep hundreds, keys and all.
-            self._reactor.callLater(0, gc.collect)
+        self._memory.leave(build)
         if serving.over:
             self._gone.callback(None)
             if self.signals:
@@ -215,6 +271,7 @@ class ProxyService(Service):
             log = serving.runtime.error_log
             log.write(NOTICE, "signal 3 (SIGQUIT) received, shutting down")
             log.write(NOTICE, "gracefully shutting down")
+            self._stop_reading()
             sockets, self._sockets = self._sockets, {}
             serving.quit()
             for address, sock in sockets.items():

@@ -29,9 +29,9 @@ from sniproxy.service.core import PID, USER, WORKERS, has_master
 from sniproxy.service.crew import Crew
 from sniproxy.service.load import load, world
 from sniproxy.service.main import ProxyService
+from sniproxy.service.memory import settle_collector
 from sniproxy.service.pidfile import check_pid, move_pid, remove_pid, write_pid
 from sniproxy.service.plan import HEAR, PLAN, SAY, SOCKETS, Plan, command, python_path, reactor_module
-from sniproxy.service.serving import settle_collector
 from sniproxy.service.signals import take_signals
 from sniproxy.service.snapshot import Recorder, nameless
 from sniproxy.service.sockets import Queues, close_queues, open_queues, queues_of
@@ -55,6 +55,7 @@ class Read:
         """
         recorder = Recorder(world())
         self.build = load(file, prefix, globals_text, recorder.world)
+        self.build.forget_lines()
         self.snapshot = recorder.snapshot()
 
 

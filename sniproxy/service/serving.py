@@ -5,7 +5,6 @@ last of theirs.
 
 from __future__ import annotations
 
-import gc
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -28,9 +27,9 @@ class Serving:
     @ivar quitting: whether no more sessions are taken.
     """
 
-    def __init__(self, reactor: Any, build: Build, ended: Callable[[], None]) -> None:
+    def __init__(self, reactor: Any, build: Build, ended: Callable[[Build], None]) -> None:
         """
-        @param ended: called when a configuration that was left has lost its last session.
+        @param ended: called with a configuration that was left when it has lost its last session.
         """
         self._reactor = reactor
         self._engine = Engine(reactor, time.time)
@@ -104,7 +103,7 @@ class Serving:
     def _drained(self, runtime: Runtime) -> None:
         self._draining.remove(runtime)
         self._unlimit(runtime)
-        self._ended()
+        self._ended(runtime.build)
 
     def _limit(self, runtime: Runtime) -> None:
         """
@@ -118,12 +117,3 @@ class Serving:
         call = self._limits.pop(runtime, None)
         if call is not None and call.active():
             call.cancel()
-
-
-def settle_collector() -> None:
-    """
-    Where the process is ours: sessions free themselves; the collector has little to find, and need not look so often.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 50, 100)

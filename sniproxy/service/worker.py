@@ -27,8 +27,9 @@ from sniproxy.logs.sinks import files_of
 from sniproxy.service.channel import QUIT, READY, REOPEN, STOP, Ear, Mouth, Telling
 from sniproxy.service.limits import settle
 from sniproxy.service.load import load
+from sniproxy.service.memory import settle_collector
 from sniproxy.service.plan import HEAR, PLAN, SAY, SOCKETS, Plan, loads
-from sniproxy.service.serving import Serving, settle_collector
+from sniproxy.service.serving import Serving
 from sniproxy.service.signals import take_signals
 from sniproxy.service.snapshot import contents, replay
 
@@ -137,7 +138,7 @@ class WorkerService(Service):
             serving.quit()
             self._close_sockets()
 
-    def _ended(self) -> None:
+    def _ended(self, build: Build) -> None:
         self._log("exiting")
         self._log("exit")
         self.stop()
@@ -180,6 +181,7 @@ def make(
     @raise OSError: see L{WorkerService.startService}.
     """
     build = load(plan.file, plan.prefix, plan.globals_text, replay(plan.snapshot))
+    build.forget_lines()
     service = WorkerService(reactor, build, sockets, worker, mouth.say)
     Ear(reactor, HEAR, service.heard, service.orphaned)
     service.startService()

@@ -73,6 +73,15 @@ class Server:
             self._content_place = place
             self.content = content
 
+    def dissolve(self) -> None:
+        """
+        Let go of all, when the last session is over: what it holds goes round in circles.
+        """
+        self.listenings.clear()
+        self.phases = tuple([] for _ in Phase)
+        self.content = no_content
+        self.tls = self.lent = self.ocsp = self.tls_of = self.lent_of = None
+
 
 def no_content(session: Session) -> None:
     """

@@ -141,6 +141,20 @@ class Values(SynchronousTestCase):
         lines = count(f"stream {{ map $remote_addr $a {{ {'b 1;' * 100 * AT_ONCE} }} }}")
         self.assertGreaterEqual(lines, least + 200)
 
+    def test_dissolve(self) -> None:
+        """
+        What is taken apart holds nothing any more, however deep it was.
+        """
+        made = build("stream { server { proxy_pass $remote_addr; } }")
+        stream = made.root[STREAM]
+        assert stream is not None
+        (server,) = stream[SERVER]
+        made.shared["a"] = 1
+        made.dissolve()
+        for scope in (made.root, stream, server):
+            self.assertEqual((scope.parent, scope.children, scope.values, scope.nodes), (None, [], {}, {}))
+        self.assertEqual((made.shared, made.nodes, made.knows("remote_addr")), ({}, (), False))
+
     def test_anywhere(self) -> None:
         """
         A directive may be allowed everywhere.

@@ -16,7 +16,7 @@ from twisted.internet import reactor as real_reactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.errors import ConfigError, ConfigErrors
-from sniproxy.service import main
+from sniproxy.service import main, turns
 from sniproxy.service.core import USER, Account
 from sniproxy.service.load import load
 from sniproxy.service.main import ProxyService, complain, say
@@ -197,18 +197,33 @@ class StartTests(ServiceCase):
         self.started("a", signals=True)
         self.assertEqual(self.collector, ["collect", "freeze", "set_threshold"])
 
-    def test_old_configurations_are_collected(self) -> None:
+    def test_collector_while_reading(self) -> None:
         """
-        Where the process is ours a configuration that is gone is thrown away at once; guests leave that to their host.
+        Where the process is ours the collector does not look at a configuration while it is made, nor afterwards if it
+        stays; guests leave all that to their host.
         """
         self.patch(signal, "signal", lambda number, heard: None)
-        for signals, collected in ((False, []), (True, ["collect"])):
+        for signals, made, failed in ((False, [], []), (True, ["disable", "freeze", "enable"], ["disable", "enable"])):
             service = self.started("a", signals=signals)
             self.collector.clear()
             service.reload()
-            self.reactor.advance(0)
-            self.assertEqual(self.collector, collected)
+            self.assertEqual(self.collector, made)
+            self.collector.clear()
+            self.configure("a", more="bogus;")
+            service.reload()
+            self.assertEqual(self.collector, failed)
             service.stopService()
+
+    def test_old_configurations_are_taken_apart(self) -> None:
+        """
+        A configuration that is gone is taken apart.
+        """
+        service = self.started("a")
+        old = service._build
+        service.reload()
+        self.assertNotEqual(old.shared, {})
+        self.reactor.advance(0)
+        self.assertEqual(old.shared, {})
 
 
 class UserTests(ServiceCase):
@@ -461,7 +476,125 @@ class ReloadTests(ServiceCase):
         """
         service = self.started("a", more="worker_shutdown_timeout 1h;")
         service.reload()
+        for _ in range(3):
+            self.reactor.advance(0)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+class ReadingTests(ServiceCase):
+    """
+    HUP, while the file is read in turns with the sessions.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        # every turn is over at once
+        self.patch(turns, "TURN", 0.0)
+
+    def finish(self, service: ProxyService) -> None:
+        """
+        Turn after turn, to the end.
+        """
+        self.assertIsNotNone(service._reading)
+        self.reactor.advance(0)
+        self.assertIsNone(service._reading)
+
+    def test_sessions_go_on(self) -> None:
+        """
+        The old configuration takes sessions until the new one is whole, and then that does.
+        """
+        service = self.started("a")
+        self.configure("a", "b")
+        service.reload()
+        old = service._build
+        self.assertEqual(sorted(self.listeners()), ["a"])
+        client = self.client("a")
+        self.finish(service)
+        self.assertEqual(sorted(self.listeners()), ["a", "b"])
+        self.assertIs(client.owner.server.scope.parent.parent, old.root)
+        self.assertFalse(client.closed)
+
+    def test_error(self) -> None:
+        """
+        What is wrong with the new file is told when it has been read, and the next one is read as if nothing was.
+        """
+        service = self.started("a")
+        old = service._build
+        self.configure("a", "b", more="bogus;")
+        service.reload()
+        self.assertFalse(self.said("bogus"))
+        self.finish(service)
+        self.assertTrue(self.said('unknown directive "bogus"'))
+        self.assertIs(service._build, old)
+        self.configure("a", "b")
+        service.reload()
+        self.finish(service)
+        self.assertEqual(sorted(self.listeners()), ["a", "b"])
+
+    def test_again(self) -> None:
+        """
+        Who asks while a file is read gets the file as it is then, too, read once however often he asks.
+        """
+        service = self.started("a")
+        self.configure("a", "b")
+        service.reload()
+        self.configure("a", "c")
+        service.reload()
+        service.reload()
+        self.finish(service)
+        self.assertEqual(sorted(self.listeners()), ["a", "c"])
+        self.assertEqual(len([line for line in self.lines() if line == "reconfiguring"]), 2)
+        self.assertEqual(len([line for line in self.lines() if "SIGHUP" in line]), 3)
+
+    def test_again_after_an_error(self) -> None:
+        """
+        So does he who has mended what was wrong before it was told.
+        """
+        service = self.started("a")
+        self.configure("a", "b", more="bogus;")
+        service.reload()
+        self.configure("a", "c")
+        service.reload()
+        self.finish(service)
+        self.assertTrue(self.said('unknown directive "bogus"'))
+        self.assertEqual(sorted(self.listeners()), ["a", "c"])
+
+    def test_quit(self) -> None:
+        """
+        QUIT is obeyed at once: what was being read is dropped.
+        """
+        service = self.started("a")
+        client = self.client("a")
+        self.configure("a", "b")
+        service.reload()
+        service.reload()
+        gone = service.quit()
+        self.assertEqual((self.listeners(), self.names(), service._reading), ({}, [], None))
+        client.owner.finish(200)
+        self.successResultOf(gone)
+        self.assertNotIn("reconfiguring", self.lines())
+
+    def test_stop(self) -> None:
+        """
+        So is TERM, and nothing is left that would go on.
+        """
+        service = self.started("a")
+        self.configure("a", "b")
+        service.reload()
+        service.stopService()
+        self.assertEqual((self.names(), self.reactor.getDelayedCalls()), ([], []))
+
+    def test_reopen(self) -> None:
+        """
+        USR1 is obeyed meanwhile.
+        """
+        service = self.started("a")
+        service.reload()
+        os.rename(self.path("edge.log"), self.path("edge.log.1"))
+        service.reopen()
+        self.assertEqual(self.lines("edge.log.1")[-1], "reopening logs")
+        self.finish(service)
+        self.assertEqual(self.lines()[0], "reconfiguring")
 
 
 class QuitTests(ServiceCase):

@@ -9,7 +9,7 @@ import os
 from sniproxy.config.build import Build
 from sniproxy.logs.sinks import files_of
 from sniproxy.service.load import load
-from sniproxy.service.serving import Serving, settle_collector
+from sniproxy.service.serving import Serving
 from sniproxy.service.sockets import close_socket, open_sockets
 from tests.support.services import ServiceCase
 
@@ -22,16 +22,24 @@ class ServingTests(ServiceCase):
     def setUp(self) -> None:
         super().setUp()
         self.ended: list[bool] = []
+        self.gone: list[Build] = []
 
     def serving(self, *sockets: str, more: str = "") -> Serving:
         """
         At work.
         """
-        self.serve = Serving(self.reactor, self.build(*sockets, more=more), lambda: self.ended.append(self.serve.over))
+        self.serve = Serving(self.reactor, self.build(*sockets, more=more), self.over)
         self.sockets = open_sockets(self.serve.runtime.build, {})
         self.addCleanup(self.close)
         self.serve.open(self.sockets)
         return self.serve
+
+    def over(self, build: Build) -> None:
+        """
+        A configuration has lost its last session.
+        """
+        self.ended.append(self.serve.over)
+        self.gone.append(build)
 
     def close(self) -> None:
         """
@@ -128,11 +136,3 @@ class ServingTests(ServiceCase):
         new.owner.finish(200)
         self.assertEqual(len(self.lines("access.log")), 2)
         serving.stop()
-
-    def test_collector(self) -> None:
-        """
-        The collector is told what stays, after it has looked once.
-        """
-        self.collector.clear()
-        settle_collector()
-        self.assertEqual(self.collector, ["collect", "freeze", "set_threshold"])

@@ -4,6 +4,8 @@ Tests for L{sniproxy.stream.server}.
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.directives import Scope
@@ -71,6 +73,20 @@ class ServerTests(SynchronousTestCase):
             for place in order:
                 self.server.take_content(handlers[place], self.directives[place])
             self.assertIs(self.server.content, handlers[2])
+
+    def test_dissolve(self) -> None:
+        """
+        A server that is taken apart holds nothing that could hold it.
+        """
+        self.server.tls = self.server.lent = self.server.ocsp = self.server.tls_of = self.server.lent_of = Mock()
+        self.server.listenings.append(Mock())
+        self.server.handle(Phase.ACCESS, Mock())
+        self.server.take_content(Mock(), self.directives[0])
+        self.server.dissolve()
+        new = Server(self.server.scope, self.server.error_log, True)
+        held = ("listenings", "phases", "content", "tls", "lent", "ocsp", "tls_of", "lent_of")
+        for name in held:
+            self.assertEqual(getattr(self.server, name), getattr(new, name), name)
 
     def test_no_content(self) -> None:
         """

@@ -13,7 +13,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.addresses import Address
-from sniproxy.service import serving
+from sniproxy.service import serving, turns
 from sniproxy.service.main import ProxyService
 from tests.support.processes import Reactor
 from tests.support.sessions import FakeLeg, engine_in_memory
@@ -31,7 +31,9 @@ class ServiceCase(SynchronousTestCase):
         self.engine = engine_in_memory(self.reactor)
         self.patch(serving, "Engine", lambda reactor, time: self.engine)
         self.collector: list[str] = []
-        for name in ("collect", "freeze", "set_threshold"):
+        # what is read is read at once: nothing takes long by this clock, and every answer is waited for
+        self.patch(turns, "PATIENCE", 60.0)
+        for name in ("collect", "freeze", "unfreeze", "disable", "enable", "set_threshold"):
             self.patch(gc, name, lambda *what, name=name: self.collector.append(name))
 
     def path(self, name: str) -> str:
