@@ -46,6 +46,8 @@ class ConnectOptions:
     @ivar send_buffer: SO_SNDBUF in bytes, or None.
     @ivar transparent: C{bind} need be no address of this machine.
     @ivar datagrams: it is to carry datagrams.
+    @ivar speaks_first: we have something to say, at once: the last acknowledgement of the TCP handshake can go with it,
+        which is a segment less (TCP_QUICKACK, tcp(7)).
     """
 
     bind: Address | None = None
@@ -55,9 +57,12 @@ class ConnectOptions:
     send_buffer: int | None = None
     transparent: bool = False
     datagrams: bool = False
+    speaks_first: bool = False
 
 
 DEFAULT: Final = ConnectOptions()
+
+_QUICK_ACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 
 Done = Callable[[Any, int], None]
 """Takes the leg or the OSError, and event bits."""
@@ -177,8 +182,11 @@ def connect(poller: Any, address: Address, options: ConnectOptions, done: Done) 
     try:
         sock = _socket.socket(_FAMILIES[address.family], _DATAGRAMS if options.datagrams else _STREAM, 0)
         if address.family != "unix":
-            if options.nodelay and not options.datagrams:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if not options.datagrams:
+                if options.nodelay:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if options.speaks_first and _QUICK_ACK is not None:
+                    sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 0)
             if options.keepalive:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if options.receive_buffer is not None:

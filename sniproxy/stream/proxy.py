@@ -21,7 +21,7 @@ from sniproxy.config.places import upstream_place
 from sniproxy.config.template import Template
 from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
-from sniproxy.net.connect import ConnectOptions
+from sniproxy.net.connect import DEFAULT, ConnectOptions
 from sniproxy.net.datagram_relay import DatagramOptions
 from sniproxy.net.relay import Options
 from sniproxy.stream import proxy_rates, proxy_ssl
@@ -78,6 +78,7 @@ class ProxyPolicy:
     @ivar rates: how fast sessions may be; None for any speed.
     @ivar datagrams: how datagrams are relayed, where it is they that come.
     @ivar connect_datagrams: C{connect} for them.
+    @ivar connect_after: C{connect} for sessions whose client has said something already that will go on.
     @ivar literals: upstreams of one address that variables have named, each with its host; at most L{LITERALS}.
     """
 
@@ -98,6 +99,7 @@ class ProxyPolicy:
     rates: proxy_rates.Rates | None = None
     datagrams: DatagramOptions = field(default_factory=DatagramOptions)
     connect_datagrams: ConnectOptions = DATAGRAMS
+    connect_after: ConnectOptions = DEFAULT
     literals: dict[str, tuple[Upstream, str]] = field(default_factory=dict)
 
     def literal(self, text: str, address: Address, host: str) -> Upstream:
@@ -201,6 +203,7 @@ class Proxy:
             keepalive=scope[KEEPALIVE],
             receive_buffer=scope[RCVBUF],
             send_buffer=scope[SNDBUF],
+            speaks_first=tls is not None or scope[PROXY_PROTOCOL] != OFF,
         )
         policy = ProxyPolicy(
             target=target,
@@ -219,7 +222,8 @@ class Proxy:
             rates=proxy_rates.rates_of(scope),
             header=WRITERS[scope[PROXY_PROTOCOL]],
             datagrams=DatagramOptions(scope[REQUESTS], scope[RESPONSES], scope[TIMEOUT]),
-            connect_datagrams=replace(connect, datagrams=True),
+            connect_datagrams=replace(connect, datagrams=True, speaks_first=False),
+            connect_after=replace(connect, speaks_first=True),
         )
         server.take_content(policy, node)
 

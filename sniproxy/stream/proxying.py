@@ -83,7 +83,8 @@ class Proxying:
         self._port = 0
         self._begun = session.runtime.now()
         self._tried_at = self._begun
-        self._options = policy.connect
+        # a ClientHello that was only looked at is still there, and goes on
+        self._options = policy.connect_after if session.hello is not None and session.tls is None else policy.connect
         self._choice: Any = None
         self._peer: Any = None
         self._leg: Any = None

@@ -8,6 +8,7 @@ import _socket
 import errno
 import os
 import socket
+from struct import unpack_from
 from typing import Any
 from unittest import mock
 
@@ -19,6 +20,9 @@ from sniproxy.net import connect as under_test
 from sniproxy.net.connect import DEFAULT, Connecting, ConnectOptions, connect
 from sniproxy.net.poller import OUT
 from tests.support.legs import Engine, open_descriptors
+
+SEGMENTS_OUT = 136
+"""Where C{tcpi_segs_out} is in C{struct tcp_info} (linux/tcp.h)."""
 
 
 class ConnectTests(SynchronousTestCase):
@@ -107,6 +111,15 @@ class ConnectTests(SynchronousTestCase):
         sock = self.connected(self.address, ConnectOptions(nodelay=False)).sock
         self.assertEqual(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), 0)
         self.assertEqual(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 0)
+
+    def test_speaks_first(self) -> None:
+        """
+        Where we have something to say, the handshake's last acknowledgement waits for it; else it goes out at once.
+        """
+        for speaks_first, segments in ((True, 1), (False, 2)):
+            sock = self.connected(self.address, ConnectOptions(speaks_first=speaks_first)).sock
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, SEGMENTS_OUT + 4)
+            self.assertEqual(unpack_from("I", info, SEGMENTS_OUT), (segments,))
 
     def test_datagrams(self) -> None:
         """

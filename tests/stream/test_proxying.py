@@ -17,7 +17,7 @@ from sniproxy.balancing.choice import Balancer
 from sniproxy.errors import BindError, TransparencyError
 from sniproxy.levels import ERROR
 from sniproxy.stream.upstream import groups
-from tests.support import pki
+from tests.support import hellos, pki
 from tests.support.sessions import (
     Attempt,
     FakeLeg,
@@ -178,6 +178,22 @@ class RelayTests(ProxyingCase):
         options = world.attempt().options
         self.assertEqual((options.keepalive, options.nodelay), (True, False))
         self.assertEqual(world.engine.next_number(), 3)
+
+    def test_speaks_first(self) -> None:
+        """
+        It is known that we shall speak first to an upstream where there is a ClientHello to pass on, a PROXY header or
+        TLS of our own; else it may be the upstream that does.
+        """
+        for words, said, speaks in (
+            ("ssl_preread on;", hellos.hello(), True),
+            ("ssl_preread on;", b"SSH-2.0-x\r\n", False),
+            ("", b"", False),
+            ("proxy_protocol on;", b"", True),
+            ("proxy_ssl on;", b"", True),
+        ):
+            world = World(f"server {{ {LISTEN} proxy_pass 192.0.2.2:2; {words} }}")
+            world.client(said)
+            self.assertEqual(world.attempt().options.speaks_first, speaks, words)
 
     def test_either_end(self) -> None:
         """
