@@ -117,6 +117,7 @@ class ConnectTests(SynchronousTestCase):
         Where we have something to say, the handshake's last acknowledgement waits for it; else it goes out at once.
         """
         for speaks_first, segments in ((True, 1), (False, 2)):
+            self.outcomes.clear()
             sock = self.connected(self.address, ConnectOptions(speaks_first=speaks_first)).sock
             info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, SEGMENTS_OUT + 4)
             self.assertEqual(unpack_from("I", info, SEGMENTS_OUT), (segments,))
