@@ -68,9 +68,9 @@ DIFFERENCES: Final = (
     ),
     Difference(
         ("listen",),
-        "`multipath` is refused; `setfib=` and `accept_filter=` as on nginx for Linux.",
-        "",
-        "Nothing here can ask for MPTCP.",
+        "`multipath` is refused, and so is an address without a port.",
+        "It listens on a port of the system's choice where there is none.",
+        "Nothing here can ask for MPTCP, and nobody would find such a port.",
         "stream/core.py",
     ),
     Difference(

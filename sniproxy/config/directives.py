@@ -39,6 +39,7 @@ class Repeat(Enum):
     """
 
     REFUSED = '"x" directive is duplicate'
+    LAST = "the last one counts"
     LISTED = "values are collected, in order: the type is a tuple; a lower block that has one has only its own"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sniproxy.config.lexer import End, Lexer
@@ -52,6 +52,7 @@ class Node:
     @ivar block: the directives in its braces; None where it ends with a semicolon.
     @ivar file: where it stands; C{"command line"} for those given there.
     @ivar line: the line of its C{;} or C{{}, from 1; 0 on the command line.
+    @ivar end: the line of its C{}}, where it has a block.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Node:
     block: tuple[Node, ...] | None
     file: str
     line: int
+    end: int = field(default=0, compare=False, repr=False)
 
     def forget(self, rest: Rest = no_rest) -> None:
         """
@@ -156,23 +158,23 @@ class Parser:
             elif len(blocks) == 1:
                 self._error('unexpected "}"', file, line)
             else:
-                self._close(blocks, file)
+                self._close(blocks, file, line)
             nodes = blocks[-1].nodes
         self.errors.extend(lexer.errors[reported:])
         if lexer.complete and len(blocks) > 1:
             self._error('unexpected end of file, expecting "}"', file, lexer.line)
         while len(blocks) > 1:
-            self._close(blocks, file)
+            self._close(blocks, file, lexer.line)
         self._stack.pop()
         return blocks[0].nodes
 
-    def _close(self, blocks: list[_Open], file: str) -> None:
+    def _close(self, blocks: list[_Open], file: str, end: int) -> None:
         """
         End the innermost block. What has no name or is nested too deeply was reported and is left out.
         """
         block = blocks.pop()
         if block.words and len(blocks) <= DEPTH:
-            node = Node(block.words[0], block.words[1:], block.quoted, tuple(block.nodes), file, block.line)
+            node = Node(block.words[0], block.words[1:], block.quoted, tuple(block.nodes), file, block.line, end)
             blocks[-1].nodes.append(node)
 
     def _include(self, name: str, file: str, line: int) -> list[Node]:

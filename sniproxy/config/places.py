@@ -58,8 +58,6 @@ class Place:
         ports = self.ports
         if not ports and port is not None:
             ports = range(port, port + 1)
-        if not ports:
-            raise ConfigError("no port")
         hosts: tuple[str, ...] = (self.host,)
         if self.family is None:
             try:
@@ -68,6 +66,8 @@ class Place:
                 hosts = ()
         if not hosts:
             raise ConfigError("host not found")
+        if not ports:
+            raise ConfigError("no port")
         return tuple(Address("inet6" if ":" in host else "inet", host, each) for each in ports for host in hosts)
 
 
@@ -193,9 +193,9 @@ def upstream_place(text: str, *, need_port: bool = True) -> Place:
 
 def upstream_addresses(text: str, lookup: Lookup) -> tuple[Address, ...]:
     """
-    All addresses of a peer, as they are at start-up.
+    All addresses of a peer, as they are at start-up. That there is no such host is told before that there is no port.
     """
-    found = upstream_place(text)
+    found = upstream_place(text, need_port=False)
     try:
         return found.addresses(lookup)
     except ConfigError as error:

@@ -45,7 +45,7 @@ def _workers(node: Node, build: Build, scope: Scope) -> int:
         return cores()
     number = values.number_of(word)
     if not number:
-        raise ConfigError(f'invalid value "{word}"')
+        raise ConfigError(f'"{node.name}" directive invalid value')
     return number
 
 

@@ -28,8 +28,6 @@ from sniproxy.stream.server import Server, no_content
 
 _REFUSED: Final = {"multipath": "Twisted and Python give no way to ask for MPTCP here"}
 
-_ONLY_ELSEWHERE: Final = ("setfib=", "accept_filter=")
-
 
 def _listen(node: Node, build: Build, scope: Scope) -> tuple[Listen, ...]:
     given: dict[str, Any] = {}
@@ -45,23 +43,22 @@ def _listen(node: Node, build: Build, scope: Scope) -> tuple[Listen, ...]:
         if word == "proxy_protocol":
             header = True
             continue
-        if word in ("default_server", "default"):
+        if word == "default_server":
             default = True
             continue
         if word in _REFUSED:
             raise ConfigError(
                 f'the "{word}" parameter of the "listen" directive is not supported by sniproxy: {_REFUSED[word]}'
             )
-        if word.startswith(_ONLY_ELSEWHERE):
-            raise ConfigError(f'{name} "{word}" is not supported on this platform, ignored')
+        if word.startswith("accept_filter="):
+            build.warn(f'accept filters "{word}" are not supported on this platform, ignored', node)
+            continue
         _option(word, name, equals, value, given)
     options = ListenOptions(**given, given=bool(given))
     addresses = listen_addresses(node.args[0], build.lookup)
     if udp:
         _check_datagrams(given, ssl, header)
         addresses = tuple(DatagramAddress(each.family, each.host, each.port) for each in addresses)
-    if options.keepalive is not None and addresses[0].family == "unix":
-        raise ConfigError('"so_keepalive" parameter is not supported for unix domain sockets')
     return tuple(Listen(address, ssl, default, options, node, header) for address in addresses)
 
 
@@ -95,12 +92,12 @@ def _option(word: str, name: str, equals: str, value: str, given: dict[str, Any]
     elif name in ("backlog", "fastopen") and equals:
         number = values.number_of(value)
         if number is None or (number == 0 and name == "backlog"):
-            raise ConfigError(f'invalid {name} "{value}"')
+            raise ConfigError(f'invalid {name} "{word}"')
         given[name] = number
     elif name in ("rcvbuf", "sndbuf") and equals:
         size = values.size_of(value)
-        if not size:
-            raise ConfigError(f'invalid {name} "{value}"')
+        if size is None:
+            raise ConfigError(f'invalid {name} "{word}"')
         given["receive_buffer" if name == "rcvbuf" else "send_buffer"] = size
     elif name == "so_keepalive" and equals:
         given["keepalive"] = _keepalive(value)
@@ -110,19 +107,16 @@ def _option(word: str, name: str, equals: str, value: str, given: dict[str, Any]
 
 def _keepalive(value: str) -> tuple[int | None, ...] | bool:
     """
-    C{on}, C{off}, or C{[idle]:[interval]:[count]}.
+    C{on}, C{off}, or C{[idle]:[interval]:[count]}, of which the end may be left out. What is 0 is the system's.
     """
     if value in ("on", "off"):
         return value == "on"
-    parts = value.split(":")
-    fault = ConfigError(f'invalid so_keepalive value: "{value}"')
-    if len(parts) != 3 or not any(parts):
-        raise fault
-    times = [values.time_of(part, seconds=True) if part else None for part in parts[:2]]
-    count = values.number_of(parts[2]) if parts[2] else None
-    if any(part and number is None for part, number in zip(parts, (*times, count), strict=True)):
-        raise fault
-    return (*(None if time is None else int(time) for time in times), count)
+    parts = [*value.split(":", 2), "", ""]
+    numbers = [values.time_of(part, seconds=True) if part else 0 for part in parts[:2]]
+    numbers.append(values.number_of(parts[2]) if parts[2] else 0)
+    if None in numbers or not any(numbers):
+        raise ConfigError(f'invalid so_keepalive value: "{value}"')
+    return tuple(int(number) if number else None for number in numbers)
 
 
 def _names(node: Node, build: Build, scope: Scope) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from sniproxy.balancing.hash import ConsistentHash, Hash
 from sniproxy.config.build import Build
-from sniproxy.config.directives import Directive, Inherit, Scope
+from sniproxy.config.directives import Directive, Inherit, Repeat, Scope
 from sniproxy.config.grammar import Node
 from sniproxy.config.template import Template, Variable
 from sniproxy.errors import ConfigError
@@ -34,7 +34,9 @@ def _hash(node: Node, build: Build, scope: Scope) -> Template:
     return template
 
 
-HASH: Final[Directive[Template | None]] = Directive("hash", (UPSTREAM_CONTEXT,), (1, 2), _hash, None, Inherit.NEVER)
+HASH: Final[Directive[Template | None]] = Directive(
+    "hash", (UPSTREAM_CONTEXT,), (1, 2), _hash, None, Inherit.NEVER, Repeat.LAST
+)
 
 
 @implementer(IPlugin, IModule)

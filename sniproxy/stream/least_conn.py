@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from sniproxy.balancing.least_conn import LeastConn
 from sniproxy.config.build import Build
-from sniproxy.config.directives import Directive, Inherit, Scope
+from sniproxy.config.directives import Directive, Inherit, Repeat, Scope
 from sniproxy.config.grammar import Node
 from sniproxy.config.template import Variable
 from sniproxy.interfaces import IModule
@@ -23,7 +23,7 @@ def _least_conn(node: Node, build: Build, scope: Scope) -> bool:
     return True
 
 
-LEAST_CONN: Final = Directive("least_conn", (UPSTREAM_CONTEXT,), (0, 0), _least_conn, False, Inherit.NEVER)
+LEAST_CONN: Final = Directive("least_conn", (UPSTREAM_CONTEXT,), (0, 0), _least_conn, False, Inherit.NEVER, Repeat.LAST)
 
 
 @implementer(IPlugin, IModule)

@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from sniproxy.balancing.least_time import LeastTime, Times, Until
 from sniproxy.config.build import Build
-from sniproxy.config.directives import Directive, Inherit, Scope
+from sniproxy.config.directives import Directive, Inherit, Repeat, Scope
 from sniproxy.config.grammar import Node
 from sniproxy.config.template import Variable
 from sniproxy.config.values import one_of
@@ -44,7 +44,7 @@ def times_of(session: Session) -> Times:
 
 
 LEAST_TIME: Final[Directive[Until | None]] = Directive(
-    "least_time", (UPSTREAM_CONTEXT,), (1, 2), _least_time, None, Inherit.NEVER
+    "least_time", (UPSTREAM_CONTEXT,), (1, 2), _least_time, None, Inherit.NEVER, Repeat.LAST
 )
 
 

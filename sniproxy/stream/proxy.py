@@ -41,14 +41,27 @@ DATAGRAMS: Final = ConnectOptions(datagrams=True)
 LITERALS: Final = 1024
 """How many addresses that variables name are remembered."""
 
+
+def _buffer(node: Node, build: Build, scope: Scope) -> int:
+    """
+    A size that has one name and two obsolete ones.
+    """
+    names = (BUFFER_SIZE, DOWNSTREAM_BUFFER, UPSTREAM_BUFFER)
+    if sum(len(scope.nodes.get(directive, ())) for directive in names) > 1:
+        raise ConfigError(f'"{BUFFER_SIZE.name}" directive is duplicate')
+    if node.name != BUFFER_SIZE.name:
+        build.warn(f'the "{node.name}" directive is deprecated, use the "{BUFFER_SIZE.name}" directive instead', node)
+    return values.size(node, build, scope)
+
+
 PROXY_PASS: Final[Directive[Template | None]] = Directive(
     "proxy_pass", ("stream.server",), (1, 1), values.template(), None, Inherit.NEVER
 )
 CONNECT_TIMEOUT: Final = Directive("proxy_connect_timeout", _PLACES, (1, 1), values.time, 60.0)
 TIMEOUT: Final = Directive("proxy_timeout", _PLACES, (1, 1), values.time, 600.0)
-BUFFER_SIZE: Final = Directive("proxy_buffer_size", _PLACES, (1, 1), values.size, 16384)
-DOWNSTREAM_BUFFER: Final = Directive("proxy_downstream_buffer", _PLACES, (1, 1), values.size, 16384)
-UPSTREAM_BUFFER: Final = Directive("proxy_upstream_buffer", _PLACES, (1, 1), values.size, 16384)
+BUFFER_SIZE: Final = Directive("proxy_buffer_size", _PLACES, (1, 1), _buffer, 16384)
+DOWNSTREAM_BUFFER: Final = Directive("proxy_downstream_buffer", _PLACES, (1, 1), _buffer, 16384)
+UPSTREAM_BUFFER: Final = Directive("proxy_upstream_buffer", _PLACES, (1, 1), _buffer, 16384)
 NEXT_UPSTREAM: Final = Directive("proxy_next_upstream", _PLACES, (1, 1), values.flag, True)
 NEXT_TRIES: Final = Directive("proxy_next_upstream_tries", _PLACES, (1, 1), values.number, 0)
 NEXT_TIMEOUT: Final = Directive("proxy_next_upstream_timeout", _PLACES, (1, 1), values.time, 0.0)

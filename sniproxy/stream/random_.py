@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from sniproxy.balancing.random_ import Random
 from sniproxy.config.build import Build
-from sniproxy.config.directives import Directive, Inherit, Scope
+from sniproxy.config.directives import Directive, Inherit, Repeat, Scope
 from sniproxy.config.grammar import Node
 from sniproxy.config.template import Variable
 from sniproxy.errors import ConfigError
@@ -31,7 +31,7 @@ def _random(node: Node, build: Build, scope: Scope) -> bool:
     return True
 
 
-RANDOM: Final = Directive("random", (UPSTREAM_CONTEXT,), (0, 2), _random, False, Inherit.NEVER)
+RANDOM: Final = Directive("random", (UPSTREAM_CONTEXT,), (0, 2), _random, False, Inherit.NEVER, Repeat.LAST)
 
 
 @implementer(IPlugin, IModule)

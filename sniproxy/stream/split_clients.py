@@ -108,7 +108,10 @@ def _split(node: Node, build: Build, scope: Scope) -> Split:
             parts.append((_share(line.name), line.args[0]))
         except ConfigError as error:
             build.error(error, line)
-    split = Split(source, parts)
+    try:
+        split = Split(source, parts)
+    except ConfigError as error:
+        raise error.at(node.file, node.end) from None
     build.define(Variable(name[1:], split), node)
     return split
 

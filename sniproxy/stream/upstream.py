@@ -132,7 +132,7 @@ def implicit(build: Build, host: str, port: int | None, node: Node) -> Upstream:
         return known
     addresses: tuple[Address, ...] = ()
     if port is None:
-        build.error(f'no port in upstream "{host}"', node)
+        build.error(f'no port in upstream "{f"[{host}]" if ":" in host else host}"', node)
     elif host.lower() in groups(build):
         build.error(f'upstream "{host}" may not have port {port}', node)
     elif (address := numeric(host, port)) is not None:
@@ -200,7 +200,7 @@ def _add_group(known: dict[str, Upstream], scope: Scope, build: Build) -> None:
         build.error(f'duplicate upstream "{name}"', node)
         return
     if SERVER not in scope.nodes:
-        build.error("no servers are inside upstream", node)
+        build.error(ConfigError("no servers are inside upstream", node.file, node.end))
     lines = scope[SERVER]
     peers = [peer for line in lines for peer in line.peers()]
     known[name.lower()] = Upstream(name, peers, _balancing(build, scope).method, lines, scope)
@@ -272,7 +272,7 @@ def _line(node: Node, build: Build, scope: Scope) -> Line:
             settings[name] = value
     text = node.args[0]
     service = settings.get("service")
-    place = upstream_place(text, need_port=service is None)
+    place = upstream_place(text, need_port=resolve and service is None)
     if service is not None:
         if not resolve:
             raise ConfigError(f'service upstream "{text}" requires "resolve" parameter')

@@ -145,8 +145,9 @@ class Upstream(SynchronousTestCase):
         nginx's words for each fault; what only C{listen} knows is none of it.
         """
         for text, reason in (
-            ("a", "no port"),
-            ("80", "no port"),
+            ("both.example", "no port"),
+            ("a", "host not found"),
+            ("80", "host not found"),
             ("[::1]", "no port"),
             ("a:b", "invalid port"),
             ("a:0", "invalid port"),

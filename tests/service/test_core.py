@@ -90,7 +90,10 @@ class ServiceCoreTests(SynchronousTestCase):
         self.patch(os, "cpu_count", lambda: None)
         self.assertEqual(configured("worker_processes auto;").root[WORKERS], 1)
         for word in ("0", "x", "-1"):
-            self.assertEqual(self.complaint(f"worker_processes {word};"), f'invalid value "{word}" in /etc/edge.conf:1')
+            self.assertEqual(
+                self.complaint(f"worker_processes {word};"),
+                '"worker_processes" directive invalid value in /etc/edge.conf:1',
+            )
 
     def test_master(self) -> None:
         """

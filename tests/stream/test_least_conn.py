@@ -46,8 +46,9 @@ class LeastconnTests(BalancedTestCase):
             self.complaints("least_conn x;"),
             ['invalid number of arguments in "least_conn" directive in /etc/edge.conf:2'],
         )
-        warnings = self.world("random; least_conn;").build.warnings
-        self.assertEqual([str(each) for each in warnings], ["load balancing method redefined in /etc/edge.conf:2"])
+        for text in ("random; least_conn;", "least_conn; least_conn;"):
+            warnings = self.world(text).build.warnings
+            self.assertEqual([str(each) for each in warnings], ["load balancing method redefined in /etc/edge.conf:2"])
 
     def test_backups(self) -> None:
         """

@@ -116,6 +116,23 @@ class ProxyTests(SynchronousTestCase):
             policy = self.policy(f"proxy_pass 192.0.2.2:1; {own}", around)
             self.assertEqual(policy.relay.buffer_size, size)
 
+    def test_old_names_are_old(self) -> None:
+        """
+        An obsolete name is a warning, and two names of one thing in one block are one too many.
+        """
+        self.policy("proxy_pass 192.0.2.2:1; proxy_upstream_buffer 4k;")
+        self.assertEqual(
+            [str(each) for each in self.made.warnings],
+            [
+                'the "proxy_upstream_buffer" directive is deprecated, use the "proxy_buffer_size" directive instead'
+                " in /etc/edge.conf:3"
+            ],
+        )
+        self.assertEqual(
+            self.complaints("proxy_pass 192.0.2.2:1; proxy_upstream_buffer 4k; proxy_buffer_size 4k;"),
+            ['"proxy_buffer_size" directive is duplicate in /etc/edge.conf:3'],
+        )
+
     def test_no_buffer(self) -> None:
         """
         A buffer for nothing is one for a byte, since reading nothing is how an end looks.

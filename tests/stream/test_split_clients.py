@@ -151,6 +151,10 @@ class SplitTests(SynchronousTestCase):
                 self.faults("split_clients $remote_addr $v {" + text + "}"),
                 ["percent total is greater than 100% in /etc/edge.conf:2"],
             )
+        self.assertEqual(
+            self.faults("split_clients $remote_addr $v {\n60% a;\n60% b;\n}"),
+            ["percent total is greater than 100% in /etc/edge.conf:5"],
+        )
         self.assertEqual(list(self.found("60% a; 40% b;")), ["a", "b"])
 
     def test_wrong_names(self) -> None:

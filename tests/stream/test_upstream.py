@@ -240,7 +240,7 @@ class GroupsTests(Case):
         """
         Empty groups, groups of backups alone, and two groups of one name in any case are refused.
         """
-        self.assertEqual(self.complaints("upstream b { }"), ["no servers are inside upstream in edge.conf:2"])
+        self.assertEqual(self.complaints("upstream b {\n }"), ["no servers are inside upstream in edge.conf:3"])
         self.assertEqual(
             self.complaints("upstream b { server 192.0.2.1:1 backup; }"), ['no servers in upstream "b" in edge.conf:2']
         )
@@ -298,6 +298,7 @@ class UnwrittenTests(Case):
             ("nowhere.example", 1, 'host not found in upstream "nowhere.example"'),
             ("odd.example", 1, 'host not found in upstream "odd.example"'),
             ("two.example", None, 'no port in upstream "two.example"'),
+            ("2001:db8::1", None, 'no port in upstream "[2001:db8::1]"'),
             ("Back", 1, 'upstream "Back" may not have port 1'),
         ):
             made = build("upstream back { server 192.0.2.1:1; }")
