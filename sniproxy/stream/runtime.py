@@ -184,8 +184,7 @@ class Runtime:
         """
         error_log = session.server.error_log
         if error_log.level >= INFO:
-            peer = session.peer
-            who = "unix:" if peer.family == "unix" else peer.text
+            who = session.peer.text
             udp = "udp " if session.listening.udp else ""
             error_log.write(INFO, f"{udp}client {who} connected to {session.listening.text}", session.number)
 

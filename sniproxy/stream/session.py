@@ -423,7 +423,7 @@ class Session:
             peer = self.peer
         except OSError:
             return "unknown"
-        return "unix:" if peer.family == "unix" else peer.host
+        return peer.text if peer.family == "unix" else peer.host
 
     def error(self, message: str) -> None:
         """

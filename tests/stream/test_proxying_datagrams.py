@@ -111,6 +111,21 @@ class PassingOn(SynchronousTestCase):
         self.assertEqual((client.taken(), client.known), ([b"UDP 1 5"], False))
         self.assertEqual(world.value("$status $bytes_received/$bytes_sent"), "200 5/7")
 
+    def test_unix(self) -> None:
+        """
+        A client on a unix socket may have a name, by which logs know it.
+        """
+        world = World("server { listen unix:/run/s udp; deny unix:; return x; }")
+        Correspondent(world, peer=Address("unix", "/run/c"))
+        self.assertEqual(
+            world.lines,
+            [
+                "[info] *1 udp client unix:/run/c connected to unix:/run/s",
+                "[error] *1 access forbidden by rule while initializing session, udp client: unix:/run/c"
+                ", server: unix:/run/s",
+            ],
+        )
+
     def test_no_preread(self) -> None:
         """
         C{ssl_preread} does not look at datagrams.
