@@ -65,7 +65,7 @@ class DatagramLeg:
     What the two kinds have in common. Waits for nothing but room in the kernel, and asks for that every L{RETRY}
     seconds.
 
-    @ivar told: for the poller; nothing is made of it, since who takes datagrams takes all there are.
+    @ivar told: for the poller; 0 when all was taken.
     """
 
     plain = True
@@ -358,6 +358,7 @@ class UpstreamDatagrams(DatagramLeg):
         try:
             return self.sock.recv(limit, _NOW)
         except BlockingIOError:
+            self.told = 0
             return None
 
     def peek(self, limit: int) -> bytes | None:

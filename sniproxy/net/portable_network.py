@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IConnector, IReadDescriptor
+from twisted.internet.interfaces import IConnector, IDelayedCall, IReadDescriptor
 from twisted.internet.protocol import ClientFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -30,6 +30,9 @@ from sniproxy.net.portable import Landing, LandingFactory, PortableLeg
 from sniproxy.net.relay import PumpRelay
 from sniproxy.net.timers import Deadlines
 from sniproxy.net.tls_leg import TlsLeg
+
+REST: Final = 0.01
+"""Seconds for which a socket is left alone from which not all was taken."""
 
 _AT_ONCE: Final = frozenset({errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.EADDRNOTAVAIL, errno.EINVAL})
 """Failures of connect(2) that no packet brings."""
@@ -74,6 +77,26 @@ class Reader:
         """
 
 
+class Lazy(Reader):
+    """
+    A socket whose owner need not take all there is: then it is left alone for a moment, for the reactor would tell of
+    it again and again.
+    """
+
+    def __init__(self, descriptor: int, watched: Watched, rest: Callable[[Reader], None]) -> None:
+        super().__init__(descriptor, watched)
+        self._rest = rest
+
+    def doRead(self) -> None:
+        """
+        There is something.
+        """
+        self._watched.told = IN
+        super().doRead()
+        if self._watched.told:
+            self._rest(self)
+
+
 class Readers:
     """
     What L{Listener} and datagrams need of a poller, on any reactor that has readers.
@@ -85,6 +108,7 @@ class Readers:
         self.clock = reactor
         self._reactor = reactor
         self._readers: dict[int, Reader] = {}
+        self._resting: dict[Reader, IDelayedCall] = {}
 
     def watch_level(self, descriptor: int, watched: Watched) -> None:
         """
@@ -93,12 +117,30 @@ class Readers:
         reader = self._readers[descriptor] = Reader(descriptor, watched)
         self._reactor.addReader(reader)
 
-    watch = watch_level
+    def watch(self, descriptor: int, watched: Watched) -> None:
+        """
+        The same, with pauses where what there is was not taken.
+        """
+        reader = self._readers[descriptor] = Lazy(descriptor, watched, self._rest)
+        self._reactor.addReader(reader)
+
+    def _rest(self, reader: Reader) -> None:
+        if self._readers.get(reader.fileno()) is reader:
+            self._reactor.removeReader(reader)
+            self._resting[reader] = self.clock.callLater(REST, self._go_on, reader)
+
+    def _go_on(self, reader: Reader) -> None:
+        del self._resting[reader]
+        self._reactor.addReader(reader)
 
     def again(self, descriptor: int, watched: Watched) -> None:
         """
-        Nothing is to be done: the reactor tells as long as there is something to read.
+        No pause any more.
         """
+        reader = self._readers[descriptor]
+        if reader in self._resting:
+            self._resting[reader].cancel()
+            self._go_on(reader)
 
     def close(self, descriptor: int, sock: Any) -> None:
         """
@@ -112,7 +154,11 @@ class Readers:
         """
         Stop watching.
         """
-        self._reactor.removeReader(self._readers.pop(descriptor))
+        reader = self._readers.pop(descriptor)
+        self._reactor.removeReader(reader)
+        resting = self._resting.pop(reader, None)
+        if resting is not None:
+            resting.cancel()
 
     def stop(self) -> None:
         """

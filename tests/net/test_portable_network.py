@@ -27,7 +27,7 @@ from sniproxy.errors import TransparencyError
 from sniproxy.net.accept import PAUSE
 from sniproxy.net.connect import DEFAULT, ConnectOptions
 from sniproxy.net.poller import ERR, HUP, OUT
-from sniproxy.net.portable_network import PortableNetwork, Reader
+from sniproxy.net.portable_network import REST, PortableNetwork, Reader
 from sniproxy.net.relay import Options, PumpRelay, Result
 from sniproxy.net.tls_leg import TlsLeg
 from tests.net.conformance import SocketFar as Far
@@ -213,7 +213,8 @@ class PortableNetworkTests(SynchronousTestCase):
 
     def test_datagrams(self) -> None:
         """
-        Datagrams come in and go out here, too: the reactor tells of them as long as they are not taken.
+        Datagrams come in and go out here, too: the reactor tells of them as long as they are not taken, but not all
+        the time.
         """
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.others.append(sock)
@@ -228,9 +229,30 @@ class PortableNetworkTests(SynchronousTestCase):
         self.until(lambda: self.legs)
         self.assertEqual(self.legs[0].receive(9), b"hello")
         self.legs[0].send(b"answer")
-        self.until(lambda: len(bits) > 1)
+        self.until(lambda: bits)
+        for _ in range(3):
+            self.reactor.turn()
+        self.assertEqual(len(bits), 1)
+        self.reactor.advance(REST)
+        self.until(lambda: len(bits) == 2)
         upstream.again()
-        self.assertEqual(upstream.receive(9), b"answer")
+        self.until(lambda: len(bits) == 3)
+
+        def take(bits: int) -> None:
+            taken.append(upstream.receive(9))
+            taken.append(upstream.receive(9))
+
+        taken: list[Any] = []
+        upstream.handler = take
+        upstream.again()
+        self.until(lambda: taken)
+        self.assertEqual(taken, [b"answer", None])
+        self.legs[0].send(b"more")
+        self.until(lambda: len(taken) == 4)
+        upstream.again()
+        upstream.handler = bits.append
+        self.legs[0].send(b"last")
+        self.until(lambda: len(bits) == 4)
         for _ in range(2):
             upstream.close()
         self.connect(Address("inet", *sock.getsockname()), ConnectOptions(datagrams=True))
