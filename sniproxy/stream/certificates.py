@@ -15,7 +15,7 @@ from sniproxy.config.template import Template
 from sniproxy.config.values import number_of, time_of
 from sniproxy.errors import ConfigError
 from sniproxy.tls.files import DATA
-from sniproxy.tls.named import Keep, Pairs
+from sniproxy.tls.named import Keep, Once, Pairs
 
 if TYPE_CHECKING:
     from sniproxy.stream.session import Session
@@ -76,6 +76,14 @@ def cache(node: Node, build: Build, scope: Scope) -> Keep | None:
     if not most:
         raise ConfigError(f'"{node.name}" must have the "max" parameter')
     return Keep(most, inactive, valid)
+
+
+def once(build: Build) -> Once:
+    """
+    What reads the files of a configuration: many servers may share one.
+    """
+    found: Once = build.shared.setdefault(Once, Once(build.read))
+    return found
 
 
 def by_variable(pairs: tuple[tuple[Name, Name], ...]) -> bool:

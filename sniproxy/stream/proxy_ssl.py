@@ -18,8 +18,9 @@ from sniproxy.stream import certificates
 from sniproxy.stream.ssl_settings import conf_command, joined, listed, passwords, protocols, single, tell
 from sniproxy.tls.commands import perform
 from sniproxy.tls.contexts import ClientContext, client_context
+from sniproxy.tls.credentials import Known
 from sniproxy.tls.files import wire
-from sniproxy.tls.named import Contents, NamedContexts, Once, Pairs
+from sniproxy.tls.named import Contents, NamedContexts, Pairs
 from sniproxy.tls.pem import Read
 from sniproxy.tls.policies import DEFAULT_PROTOCOLS, ClientPolicy
 from sniproxy.tls.sessions import SessionCache
@@ -120,19 +121,19 @@ def upstream_tls(scope: Scope, build: Build) -> UpstreamTls | None:
         alpn=tuple(each.text for each in offered) if fixed else (),
         session_reuse=scope[SESSION_REUSE],
     )
-    once = Once(build.read)
+    once = certificates.once(build)
     commands = scope[CONF_COMMAND]
     if commands:
         policy, warnings = perform(policy, commands, CONF_COMMAND.name, once.read)
         tell(build, warnings, scope.where(CONF_COMMAND))
 
-    def make(found: Pairs, read: Read) -> UpstreamTls:
+    def make(found: Pairs, read: Read, known: Known | None = None) -> UpstreamTls:
         named = replace(policy, certificates=(*policy.certificates, *found))
-        context = client_context(named, read, build.time)
+        context = client_context(named, read, build.time, known)
         alpn = None if fixed else _offering(offered)
         return UpstreamTls(context, SessionCache(context), scope[NAME], scope[SERVER_NAME], alpn)
 
-    first = make((), once.read)
+    first = make((), once.read, once.credentials)
     if not varies:
         return first
     contexts: NamedContexts[UpstreamTls] = NamedContexts(

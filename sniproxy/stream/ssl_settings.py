@@ -26,7 +26,7 @@ from sniproxy.tls.commands import FILES, check_name, perform
 from sniproxy.tls.contexts import ServerContext, server_context
 from sniproxy.tls.credentials import read_passwords
 from sniproxy.tls.files import Files, failed
-from sniproxy.tls.named import Contents, NamedContexts, Once, Pairs
+from sniproxy.tls.named import Contents, NamedContexts, Pairs
 from sniproxy.tls.ocsp import OcspError, load, responder
 from sniproxy.tls.pem import Read, read_failure
 from sniproxy.tls.policies import DEFAULT_PROTOCOLS, PROTOCOLS, ServerPolicy
@@ -223,7 +223,7 @@ def context_of(
         ocsp=scope[OCSP] != "off",
         signatures=build.wants("ssl_sigalg", "ssl_client_sigalg"),
     )
-    once = Once(build.read)
+    once = certificates.once(build)
     staples: Staples | None = None
     if scope[STAPLING]:
         staples = Staples(_staple(scope[STAPLING_FILE], once.read))
@@ -233,11 +233,11 @@ def context_of(
         policy, warnings = perform(policy, commands, CONF_COMMAND.name, once.read)
         tell(build, warnings, scope.where(CONF_COMMAND))
     if not varies:
-        context = server_context(policy, once.read, build.time)
+        context = server_context(policy, once.read, build.time, once.credentials)
         if staples is not None and not scope[STAPLING_FILE]:
             _add_staplers(staples, context, scope, build, once.read)
         return context, None
-    nameless = server_context(replace(policy, unnamed=True), once.read, build.time)
+    nameless = server_context(replace(policy, unnamed=True), once.read, build.time, once.credentials)
     if reject:
         return nameless, None
 

@@ -16,6 +16,7 @@ from typing import Final
 from OpenSSL import SSL
 
 from sniproxy.tls import native, settings
+from sniproxy.tls.credentials import Known
 from sniproxy.tls.files import Files, wire
 from sniproxy.tls.pem import Read
 from sniproxy.tls.policies import ClientPolicy, ServerPolicy, Staple
@@ -77,7 +78,7 @@ class ServerContext:
 
     __slots__ = ("_context", "clock", "credentials", "digest", "exact", "policy", "warnings")
 
-    def __init__(self, policy: ServerPolicy, read: Read, clock: Clock) -> None:
+    def __init__(self, policy: ServerPolicy, read: Read, clock: Clock, known: Known) -> None:
         """
         See L{server_context}.
         """
@@ -87,7 +88,7 @@ class ServerContext:
         files = Files(read)
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         warnings = settings.set_common(context, policy)
-        self.credentials: Final = settings.use_credentials(context, policy, files)
+        self.credentials: Final = settings.use_credentials(context, policy, files, known)
         settings.set_key_exchange(context, policy, files)
         warnings += settings.set_sessions(context, policy, self.resumes)
         if policy.alpn:
@@ -136,7 +137,7 @@ class ClientContext:
 
     __slots__ = ("_context", "clock", "credentials", "digest", "exact", "policy", "warnings")
 
-    def __init__(self, policy: ClientPolicy, read: Read, clock: Clock) -> None:
+    def __init__(self, policy: ClientPolicy, read: Read, clock: Clock, known: Known) -> None:
         """
         See L{client_context}.
         """
@@ -146,7 +147,7 @@ class ClientContext:
         files = Files(read)
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         warnings = settings.set_common(context, policy)
-        self.credentials: Final = settings.use_credentials(context, policy, files)
+        self.credentials: Final = settings.use_credentials(context, policy, files, known)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # sessions.py keeps them
         if policy.alpn:
             context.set_alpn_protos([wire(name) for name in policy.alpn])
@@ -186,17 +187,18 @@ class ClientContext:
         return connection
 
 
-def server_context(policy: ServerPolicy, read: Read, clock: Clock) -> ServerContext:
+def server_context(policy: ServerPolicy, read: Read, clock: Clock, known: Known | None = None) -> ServerContext:
     """
     @param read: reads a file whole, raising L{OSError}; called once for each file.
     @param clock: wall clock, seconds since the epoch.
+    @param known: what need not be loaded from files that C{read} has read before; what is loaded is added.
     @raise sniproxy.errors.ConfigError: in nginx's words, without a place.
     """
-    return ServerContext(policy, read, clock)
+    return ServerContext(policy, read, clock, {} if known is None else known)
 
 
-def client_context(policy: ClientPolicy, read: Read, clock: Clock) -> ClientContext:
+def client_context(policy: ClientPolicy, read: Read, clock: Clock, known: Known | None = None) -> ClientContext:
     """
     As L{server_context}, for the other side.
     """
-    return ClientContext(policy, read, clock)
+    return ClientContext(policy, read, clock, {} if known is None else known)

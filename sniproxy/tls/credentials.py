@@ -50,6 +50,12 @@ class Credentials:
     key_path: str = ""
 
 
+Known = dict[tuple[str, str, "tuple[bytes, ...]"], Credentials]
+"""
+By the names of certificate and key, and the passwords: what was loaded from files that have not been read again since.
+"""
+
+
 def load(certificate_path: str, key_path: str, passwords: tuple[bytes, ...], read: pem.Read) -> Credentials:
     """
     Read a certificate file (leaf first, then its chain) and the leaf's key.

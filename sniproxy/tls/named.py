@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from sniproxy.tls.credentials import Known
 from sniproxy.tls.files import DATA, wire
 from sniproxy.tls.pem import Read
 
@@ -100,11 +101,14 @@ class Contents:
 class Once:
     """
     Reads each file once and remembers it: what a configuration was made of.
+
+    @ivar credentials: what has been made of certificates and keys among them.
     """
 
     def __init__(self, read: Read) -> None:
         self._read = read
         self._contents: dict[str, bytes] = {}
+        self.credentials: Known = {}
 
     def read(self, path: str) -> bytes:
         """

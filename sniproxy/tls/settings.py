@@ -24,7 +24,7 @@ from OpenSSL import SSL, crypto
 
 from sniproxy.errors import ConfigError
 from sniproxy.tls import native, pem
-from sniproxy.tls.credentials import Credentials, load
+from sniproxy.tls.credentials import Credentials, Known, load
 from sniproxy.tls.files import Files, failed, wire
 from sniproxy.tls.policies import ClientPolicy, ServerPolicy
 
@@ -72,11 +72,7 @@ def set_common(context: SSL.Context, policy: Policy) -> list[str]:
     """
     context.set_mode(_NO_AUTO_CHAIN | SSL.MODE_RELEASE_BUFFERS)
     context.set_options((_OPTIONS | policy.options) & ~policy.without)
-    try:
-        context.set_cipher_list(wire(policy.ciphers))
-    except SSL.Error:
-        text = "error:0A0000B9:SSL routines::no cipher match"
-        raise failed("SSL_CTX_set_cipher_list", policy.ciphers, text) from None
+    _set_ciphers(context, policy)
     if policy.tls13_ciphers:
         try:
             context.set_tls13_ciphersuites(wire(policy.tls13_ciphers))
@@ -85,6 +81,24 @@ def set_common(context: SSL.Context, policy: Policy) -> list[str]:
             raise failed("SSL_CTX_set_ciphersuites", policy.tls13_ciphers, text) from None
     set_groups(context, policy)
     return _set_protocols(context, policy)
+
+
+def _set_ciphers(context: SSL.Context, policy: Policy) -> None:
+    """
+    Without C{ssl_dhparam} a server leaves out ephemeral DH, which nginx does not speak then and OpenSSL 4 does, by RFC
+    7919, at a high price in CPU time. A list of nothing else is left as it is.
+    """
+    if isinstance(policy, ServerPolicy) and not policy.dhparam:
+        try:
+            context.set_cipher_list(wire(f"{policy.ciphers}:!kDHE"))
+            return
+        except SSL.Error:
+            pass
+    try:
+        context.set_cipher_list(wire(policy.ciphers))
+    except SSL.Error:
+        text = "error:0A0000B9:SSL routines::no cipher match"
+        raise failed("SSL_CTX_set_cipher_list", policy.ciphers, text) from None
 
 
 def set_groups(context: SSL.Context, policy: Policy) -> None:
@@ -133,11 +147,13 @@ def crypto_version() -> str:
     return " ".join(SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode("ascii").split()[:2])
 
 
-def use_credentials(context: SSL.Context, policy: Policy, files: Files) -> tuple[Credentials, ...]:
+def use_credentials(context: SSL.Context, policy: Policy, files: Files, known: Known) -> tuple[Credentials, ...]:
     """
     Load what the policy names and give it to the context.
+
+    @param known: what need not be loaded; what is loaded is added.
     """
-    loaded = tuple(load(certificate, key, policy.passwords, files.read) for certificate, key in policy.certificates)
+    loaded = tuple(_loaded(chain, key, policy.passwords, files, known) for chain, key in policy.certificates)
     for each in loaded:
         try:
             if len(loaded) == 1:
@@ -153,6 +169,16 @@ def use_credentials(context: SSL.Context, policy: Policy, files: Files) -> tuple
         except SSL.Error as error:
             raise failed("SSL_CTX_use_PrivateKey", each.key_path, _reason(error)) from None
     return loaded
+
+
+def _loaded(chain: str, key: str, passwords: tuple[bytes, ...], files: Files, known: Known) -> Credentials:
+    found = known.get((chain, key, passwords))
+    if found is None:
+        found = known[chain, key, passwords] = load(chain, key, passwords, files.read)
+    else:
+        for path in (chain, key):
+            files.read(path)  # which makes it part of the digest
+    return found
 
 
 def _use_chain(context: SSL.Context, credentials: Credentials) -> None:
@@ -184,19 +210,6 @@ def set_key_exchange(context: SSL.Context, policy: ServerPolicy, files: Files) -
                 raise failed("SSL_CTX_set_tmp_dh", policy.dhparam, text)
             text = f"{pem.NO_START}:Expecting: DH PARAMETERS"
             raise failed("PEM_read_bio_DHparams", policy.dhparam, text)
-    else:
-        _without_dhe(context, policy.ciphers)
-
-
-def _without_dhe(context: SSL.Context, ciphers: str) -> None:
-    """
-    Leave out ephemeral DH, which nginx does not speak without C{ssl_dhparam} and OpenSSL 4 does, by RFC 7919, at a
-    high price in CPU time. A list of nothing else is left as it is.
-    """
-    try:
-        context.set_cipher_list(wire(f"{ciphers}:!kDHE"))
-    except SSL.Error:
-        context.set_cipher_list(wire(ciphers))
 
 
 def set_sessions(context: SSL.Context, policy: ServerPolicy, resumes: bool) -> list[str]:

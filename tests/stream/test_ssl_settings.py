@@ -7,6 +7,7 @@ from __future__ import annotations
 from OpenSSL import SSL
 
 from sniproxy.errors import ConfigErrors
+from sniproxy.stream import certificates
 from tests.stream import test_ocsp, test_ssl
 from tests.stream.test_ssl import CERTIFICATE, VERSIONS, files, identities, server, world
 from tests.support import pki
@@ -41,6 +42,19 @@ class DirectiveTests(test_ssl.SslCase):
         ):
             found = self.complaints(f"{line}", "443")
             self.assertEqual(found, [f"{complaint} in /etc/edge.conf:4"])
+
+    def test_shared_files(self) -> None:
+        """
+        Servers and upstreams that have one certificate in common load it once, and are contexts of their own.
+        """
+        inside = "proxy_ssl on; proxy_ssl_certificate a.example.pem; proxy_ssl_certificate_key a.example.key;"
+        here = world("", *(server(inside, listen=f"{port} ssl") for port in (443, 444)))
+        first, second = (listening.default for listening in here.listening)
+        self.assertIsNot(first.tls, second.tls)
+        self.assertEqual(first.tls.digest, second.tls.digest)
+        self.assertIs(first.tls.credentials[0], second.tls.credentials[0])
+        (known,) = certificates.once(here.build).credentials.values()
+        self.assertIs(first.tls.credentials[0], known)
 
     def test_commands(self) -> None:
         """

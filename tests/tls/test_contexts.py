@@ -10,7 +10,8 @@ from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.tls import native
-from sniproxy.tls.contexts import server_context
+from sniproxy.tls.contexts import client_context, server_context
+from sniproxy.tls.credentials import Known
 from sniproxy.tls.policies import ClientPolicy, ServerPolicy
 from tests.support import pki, responses
 from tests.tls.pump import DH_PARAMETERS, NOW, Disk, move, pair, shake
@@ -59,6 +60,24 @@ class ServerContextTests(SynchronousTestCase):
             lambda: 0.0,
         )
         self.assertEqual(sorted(reads), ["/ca.pem", "/s.key", "/s.pem"])
+
+    def test_known(self) -> None:
+        """
+        What another context has loaded is not loaded again, and is part of the digest all the same; under another name,
+        or with other passwords, it is something else.
+        """
+        known: Known = {}
+        first = server_context(self.policy, self.disk.read, lambda: 0.0, known)
+        ((chain, key),) = self.policy.certificates
+        self.assertEqual(list(known), [(chain, key, ())])
+        second = server_context(self.policy, self.disk.read, lambda: 0.0, known)
+        self.assertIs(second.credentials[0], first.credentials[0])
+        self.assertEqual(second.digest, self.disk.server(self.policy).digest)
+        pair(self.disk.client(ClientPolicy()), second)
+        client = client_context(ClientPolicy(self.policy.certificates), self.disk.read, lambda: 0.0, known)
+        self.assertIs(client.credentials[0], first.credentials[0])
+        server_context(replace(self.policy, passwords=(b"a",)), self.disk.read, lambda: 0.0, known)
+        self.assertEqual(list(known), [(chain, key, ()), (chain, key, (b"a",))])
 
     def test_session_of_another(self) -> None:
         """
