@@ -3,7 +3,8 @@ One side of a session over a socket of our own: the plain leg.
 
 Strategy: the Python-level socket is the bare C{_socket.socket}, which costs no bookkeeping, and is read with
 C{MSG_DONTWAIT}, which costs no C{ioctl}. The kernel is not asked what it has said already: when it gave less than it
-was asked for there is nothing more (epoll(7)), and if a FIN was told of before, there never will be. Bytes that were
+was asked for there is nothing more (epoll(7)), and if a FIN was told of before, there never will be; but where there
+is urgent data (tcp(7)) it may just have stopped at the mark. Bytes that were
 read too early (an inbound header, a peek that could not see all) are held and come first; whoever lets the kernel move
 bytes takes the held ones before.
 """
@@ -21,7 +22,7 @@ from zope.interface import classImplements
 
 from sniproxy.addresses import Address
 from sniproxy.interfaces import ILeg
-from sniproxy.net.poller import ENDED, IN, RDHUP, Poller
+from sniproxy.net.poller import ENDED, IN, PRI, RDHUP, Poller
 
 if TYPE_CHECKING:
     import _socket
@@ -145,9 +146,9 @@ class SocketLeg:
         try:
             data = self.sock.recv(limit, _NOW)
         except BlockingIOError:
-            self.told &= ~IN
+            self.told &= ~(IN | PRI)
             return None
-        if len(data) < limit:
+        if len(data) < limit and not (data and self.told & PRI):
             self.told &= ~IN
             if not data:
                 self.told |= RDHUP

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import _socket
 
 IN: Final = 0x001
+PRI: Final = 0x002
 OUT: Final = 0x004
 ERR: Final = 0x008
 HUP: Final = 0x010
@@ -37,7 +38,7 @@ READABLE: Final = IN | ENDED
 AGAIN: Final = IN | OUT
 """What a handler is told that asked to be called again."""
 
-_EDGES: Final = IN | OUT | RDHUP | (1 << 31)
+_EDGES: Final = IN | PRI | OUT | RDHUP | (1 << 31)
 _LEVEL: Final = IN
 
 BATCH: Final = 512

@@ -13,14 +13,19 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from zope.interface import classImplements
 
 from sniproxy.interfaces import ILeg, IRelay
+from sniproxy.net.legs import PEEK
 from sniproxy.net.pipes import Pipe
+from sniproxy.net.poller import PRI
 from sniproxy.net.relay import NEVER, Flow, Options, Relaying, Result, Side
 from sniproxy.net.timers import Holder
+
+if TYPE_CHECKING:
+    import _socket
 
 FIRST: Final = 128 * 1024
 
@@ -48,6 +53,16 @@ class Lender(Protocol):
         """
         Take it back, whatever is inside.
         """
+
+
+def _at_mark(sock: _socket.socket) -> bool:
+    """
+    @return: whether what splice took for the end is only a mark of urgent data.
+    """
+    try:
+        return bool(sock.recv(1, PEEK))
+    except OSError:
+        return True  # nothing is behind it yet; or what is wrong is told to whoever receives
 
 
 class Splicing(Relaying):
@@ -128,7 +143,10 @@ class Splicing(Relaying):
             try:
                 moved = os.splice(source, pipe.write, pipe.capacity, flags=_FLAGS)
             except BlockingIOError:
-                self._return_pipe(flow)
+                if flow.source.told & PRI:
+                    self._give_up(flow)  # a mark of urgent data (tcp(7)), which splice never gets past
+                else:
+                    self._return_pipe(flow)
                 return
             except OSError as error:
                 if error.errno in _CANNOT:
@@ -137,6 +155,9 @@ class Splicing(Relaying):
                     self.broken(flow, error)
                 return
             if moved == 0:
+                if _at_mark(flow.source.sock):
+                    self._give_up(flow)
+                    return
                 flow.ended = True
             else:
                 self.holder.due = due

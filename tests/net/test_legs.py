@@ -94,6 +94,33 @@ class SocketLegTests(SynchronousTestCase):
         self.far.close()
         self.assertEqual((self.leg.receive(10), self.leg.receive(10)), (b"", b""))
 
+    def test_urgent(self) -> None:
+        """
+        Behind urgent data there may be more, where the kernel gave less than it was asked for; and then the end.
+        """
+        leg, far = self.tcp()
+        leg.watch()
+        far.send(b"abc")
+        far.send(b"!", socket.MSG_OOB)
+        far.send(b"def")
+        far.shutdown(socket.SHUT_WR)
+        self.engine.turn()
+        self.assertEqual([leg.receive(10) for _ in range(4)], [b"abc", b"def", b"", b""])
+
+    def test_urgent_later(self) -> None:
+        """
+        What comes after urgent data is told of, and there is nothing before.
+        """
+        leg, far = self.tcp()
+        leg.watch()
+        far.send(b"abc")
+        far.send(b"!", socket.MSG_OOB)
+        self.engine.turn()
+        self.assertEqual([leg.receive(10), leg.receive(10)], [b"abc", None])
+        far.send(b"def")
+        self.engine.turn()
+        self.assertEqual([leg.receive(10), leg.receive(10)], [b"def", None])
+
     def test_peek(self) -> None:
         """
         What is peeked at stays.

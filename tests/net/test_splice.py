@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import socket
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -201,6 +202,45 @@ class TcpTests(SplicingTestCase):
 
     def connect(self, world: World) -> Any:
         return world.plain_tcp(), world.plain_tcp()
+
+    def test_urgent(self) -> None:
+        """
+        Urgent data in a spliced stream, which splice does not get past, costs nobody the bytes behind it.
+        """
+        relaying = self.go()
+        self.carry((self.client, self.upstream, noise(MUCH)))
+        self.client.sock.send(b"abc")
+        self.client.sock.send(b"!", socket.MSG_OOB)
+        self.client.sock.send(b"def")
+        self.assertEqual(self.gather(self.upstream, 6), b"abcdef")
+        self.carry((self.client, self.upstream, noise(MUCH)))
+        self.client.finish()
+        self.reads(self.upstream, b"")
+        self.assertEqual((relaying.up.sent, len(self.world.done)), (2 * MUCH + 6, 1))
+
+    def test_urgent_and_the_end(self) -> None:
+        """
+        An end behind urgent data in a spliced stream is not told before the bytes between them.
+        """
+        self.go()
+        self.carry((self.client, self.upstream, noise(MUCH)))
+        self.client.sock.send(b"!", socket.MSG_OOB)
+        self.client.sock.send(b"def")
+        self.client.finish()
+        self.assertEqual(self.gather(self.upstream, 3), b"def")
+        self.assertEqual([(got.side, got.error) for got in self.world.done], [("client", None)])
+
+    def test_urgent_at_last(self) -> None:
+        """
+        Urgent data with nothing behind it, in a spliced stream, is not the end.
+        """
+        relaying = self.go()
+        self.carry((self.client, self.upstream, noise(MUCH)))
+        self.client.sock.send(b"!", socket.MSG_OOB)
+        self.world.turn()
+        self.assertEqual(self.world.done, [])
+        self.carry((self.client, self.upstream, noise(MUCH)))
+        self.assertEqual((relaying.up.sent, self.world.done), (2 * MUCH, []))
 
 
 class OneTurnTests(SplicingTestCase):
