@@ -170,7 +170,7 @@ class Proxying:
         resolver = session.runtime.resolver(policy.resolver)
         if resolver is None:
             session.error(f"no resolver defined to resolve {place.host}")
-            session.finish(BAD_GATEWAY)
+            session.finish(INTERNAL_SERVER_ERROR)
             return
         question = resolver.resolve(place.host, self._resolved)
         if self._choice is None:
@@ -184,7 +184,7 @@ class Proxying:
         self._question = None
         if isinstance(answer, ResolveFailure):
             session.error(f"{self._host} could not be resolved ({answer.code}: {answer.text})")
-            session.finish(BAD_GATEWAY)
+            session.finish(INTERNAL_SERVER_ERROR)
             return
         addresses = [address for host in answer if (address := numeric(host, self._port)) is not None]
         self._choose(literal(addresses, self._host))

@@ -661,7 +661,7 @@ class VariablesTests(ProxyingCase):
         A name needs a resolver.
         """
         world = self.world("a.example:9")
-        self.assertOver(world, self.client, 502)
+        self.assertOver(world, self.client, 500)
         self.assertIn("[error] *1 no resolver defined to resolve a.example, client: ", world.lines[-1])
 
 
@@ -725,12 +725,12 @@ class ResolverTests(ProxyingCase):
 
     def test_failure(self) -> None:
         """
-        A name that does not exist ends the session with 502, also when that is known.
+        A name that does not exist ends the session with 500, as in nginx, also when that is known.
         """
         self.world.client()
         self.answer(code=3, absence=60)
         self.world.client()
-        self.assertEqual(self.world.statuses(), [502, 502])
+        self.assertEqual(self.world.statuses(), [500, 500])
         for line in (self.world.lines[-1], self.world.lines[-3]):
             self.assertIn("a.example could not be resolved (3: Host not found), client: ", line)
 
@@ -740,7 +740,7 @@ class ResolverTests(ProxyingCase):
         """
         client = self.world.client()
         self.world.pass_time(5.1)
-        self.assertOver(self.world, client, 502)
+        self.assertOver(self.world, client, 500)
         self.assertIn("a.example could not be resolved (110: Operation timed out)", self.world.lines[-1])
 
     def test_end(self) -> None:
