@@ -62,7 +62,8 @@ class ConnectOptions:
 
 DEFAULT: Final = ConnectOptions()
 
-_QUICK_ACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
+_QUICK_ACK: Final = int(getattr(socket, "TCP_QUICKACK", 0))
+"""0 where there is none."""
 
 Done = Callable[[Any, int], None]
 """Takes the leg or the OSError, and event bits."""
@@ -185,7 +186,7 @@ def connect(poller: Any, address: Address, options: ConnectOptions, done: Done) 
             if not options.datagrams:
                 if options.nodelay:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                if options.speaks_first and _QUICK_ACK is not None:
+                if options.speaks_first and _QUICK_ACK:
                     sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 0)
             if options.keepalive:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
