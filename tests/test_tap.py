@@ -5,6 +5,7 @@ Tests for L{sniproxy.tap}.
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ class TapCase(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
+        self.addCleanup(gc.enable)  # who begins a process of his own keeps the collector from looking
         self.folder = Path(self.mktemp()).resolve()
         self.folder.mkdir()
         self.out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")

@@ -29,7 +29,7 @@ from sniproxy.service.core import PID, USER, WORKERS, has_master
 from sniproxy.service.crew import Crew
 from sniproxy.service.load import load, world
 from sniproxy.service.main import ProxyService
-from sniproxy.service.memory import settle_collector
+from sniproxy.service.memory import hold_collector, settle_collector
 from sniproxy.service.pidfile import check_pid, move_pid, remove_pid, write_pid
 from sniproxy.service.plan import HEAR, PLAN, SAY, SOCKETS, Plan, command, python_path, reactor_module
 from sniproxy.service.signals import take_signals
@@ -331,6 +331,7 @@ def make_service(file: str, prefix: str | None = None, globals_text: str = "") -
 
     @raise ConfigErrors: all that is wrong with it.
     """
+    hold_collector()
     read = Read(file, prefix, globals_text)
     if has_master(read.build.root):
         return MasterService(file, prefix, globals_text, read=read)

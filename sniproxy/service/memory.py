@@ -41,6 +41,13 @@ def dissolve(build: Build, rest: Rest) -> None:
     build.dissolve()
 
 
+def hold_collector() -> None:
+    """
+    Where the process is ours, and makes what stays, until L{settle_collector}.
+    """
+    gc.disable()
+
+
 def settle_collector() -> None:
     """
     Where the process is ours: what is there by now stays, and the collector need not look so often.
@@ -48,6 +55,7 @@ def settle_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 50, 100)
+    gc.enable()
 
 
 def look_at_everything() -> None:

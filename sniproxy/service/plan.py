@@ -26,7 +26,8 @@ SOCKETS: Final = 6
 """The first of its listening sockets, in the order of C{Plan.addresses}."""
 
 _BOOT: Final = (
-    "import sys; sys.path[:] = sys.argv.pop().split({separator!r}); from sniproxy.service.worker import main; main()"
+    "import gc, sys; gc.disable(); sys.path[:] = sys.argv.pop().split({separator!r});"
+    " from sniproxy.service.worker import main; main()"
 )
 
 
@@ -76,7 +77,8 @@ def python_path() -> list[str]:
 
 def command(path: list[str], worker: int) -> list[str]:
     """
-    The command line of a worker. Nothing is imported before it looks where its master looks.
+    The command line of a worker. Nothing of ours is imported before it looks where
+    its master looks; and the collector waits until all is there.
 
     @param path: of L{python_path}.
     @param worker: from 0.

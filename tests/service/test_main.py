@@ -195,7 +195,7 @@ class StartTests(ServiceCase):
         self.started("a").stopService()
         self.assertEqual(self.collector, [])
         self.started("a", signals=True)
-        self.assertEqual(self.collector, ["collect", "freeze", "set_threshold"])
+        self.assertEqual(self.collector, ["collect", "freeze", "set_threshold", "enable"])
 
     def test_collector_while_reading(self) -> None:
         """

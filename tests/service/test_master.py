@@ -112,7 +112,7 @@ class StartTests(MasterCase):
         self.assertEqual(len(self.reactor.processes), 2)
         with open(self.path("edge.pid")) as file:
             self.assertEqual(file.read(), f"{os.getpid()}\n")
-        self.assertEqual(self.collector, ["collect", "freeze", "set_threshold"])
+        self.assertEqual(self.collector, ["collect", "freeze", "set_threshold", "enable"])
 
     def test_lines(self) -> None:
         """
@@ -469,7 +469,9 @@ class MakeTests(MasterCase):
             ("master_process on;", MasterService),
         ):
             self.configure("a", more=text)
+            self.collector.clear()
             service = make_service(self.path("edge.conf"))
+            self.assertEqual(self.collector, ["disable"])  # until it has begun
             self.assertIs(type(service), kind, text)
             if isinstance(service, ProxyService):
                 self.assertTrue(service.signals)

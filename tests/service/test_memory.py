@@ -14,7 +14,7 @@ from sniproxy.config.build import Build
 from sniproxy.service import memory as under_test
 from sniproxy.service import turns
 from sniproxy.service.load import load
-from sniproxy.service.memory import Memory, dissolve, settle_collector
+from sniproxy.service.memory import Memory, dissolve, hold_collector, settle_collector
 from sniproxy.stream.core import listenings
 from tests.support import pki
 from tests.support.services import ServiceCase
@@ -78,11 +78,14 @@ class MemoryTests(ServiceCase):
 
     def test_settle(self) -> None:
         """
-        The collector is told what stays, after it has looked once.
+        The collector is told what stays, after it has looked once; until then it may be kept from looking.
         """
         self.collector.clear()
         settle_collector()
-        self.assertEqual(self.collector, ["collect", "freeze", "set_threshold"])
+        self.assertEqual(self.collector, ["collect", "freeze", "set_threshold", "enable"])
+        self.collector.clear()
+        hold_collector()
+        self.assertEqual(self.collector, ["disable"])
 
     def test_hold(self) -> None:
         """

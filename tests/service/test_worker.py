@@ -87,7 +87,7 @@ class LifeTests(WorkerCase):
         self.assertEqual((sorted(self.listeners()), self.spoken), (["a", "b"], []))
         self.reactor.begin()
         self.assertEqual((self.spoken, self.lines()), ([("ready",)], []))
-        self.assertEqual(self.collector, ["collect", "freeze", "set_threshold"])
+        self.assertEqual(self.collector, ["collect", "freeze", "set_threshold", "enable"])
 
     def test_becomes(self) -> None:
         """

@@ -1,12 +1,10 @@
 """
-What twistd and endpoint strings find of this project: instances, and nothing else.
+What twistd finds of this project: an instance, and nothing else.
 """
 
 from typing import Final
 
 from twisted.application.service import ServiceMaker
-
-from sniproxy.endpoints.strings import ClientParser, ServerParser
 
 service: Final = ServiceMaker(
     "sniproxy",
@@ -14,6 +12,3 @@ service: Final = ServiceMaker(
     "A TLS-aware proxy that reads nginx's configuration",
     "sniproxy",
 )
-
-mtls_server: Final = ServerParser()
-mtls_client: Final = ClientParser()
