@@ -227,6 +227,13 @@ DIFFERENCES: Final = (
         "wire/hello_message.py",
     ),
     Difference(
+        ("ssl_preread",),
+        "What cannot be TLS is passed on from the first byte that shows it.",
+        "It waits for five bytes, and ends a session that has sent fewer when `preread_timeout` is over.",
+        "Nothing that could still come would change the answer.",
+        "wire/client_hello.py",
+    ),
+    Difference(
         ("ssl_handshake_timeout",),
         "On a TLS port a ClientHello may have 64 KiB.",
         "OpenSSL's limit holds.",
