@@ -19,7 +19,7 @@ from zope.interface import implementer
 from sniproxy.addresses import Address, numeric
 from sniproxy.balancing.roster import Member, renewed
 from sniproxy.config.build import Build
-from sniproxy.config.directives import Directive, Inherit, Scope
+from sniproxy.config.directives import Directive, Inherit, Repeat, Scope
 from sniproxy.config.grammar import Node
 from sniproxy.config.template import Variable
 from sniproxy.config.values import size_of
@@ -247,7 +247,9 @@ def _zone(node: Node, build: Build, scope: Scope) -> str:
     return name
 
 
-ZONE: Final[Directive[str | None]] = Directive("zone", (UPSTREAM_CONTEXT,), (1, 2), _zone, None, Inherit.NEVER)
+ZONE: Final[Directive[str | None]] = Directive(
+    "zone", (UPSTREAM_CONTEXT,), (1, 2), _zone, None, Inherit.NEVER, Repeat.LAST
+)
 
 
 @implementer(IPlugin, IModule)

@@ -50,6 +50,7 @@ VERDICTS: Final = (
     "server { listen 127.0.0.1:@p0@; set_real_ip_from x; return x; }",
     "upstream b {\n}",
     "upstream b {\n server 127.0.0.1:1;\n\n server 127.0.0.1:2 foo;\n}",
+    "upstream b { zone b 64k; zone c 64k; server 127.0.0.1:1; }",
     "upstream b { server foo.invalid; }",
     "upstream b { server $remote_addr; }",
     "upstream b { server 127.0.0.1:1 fail_timeout=100ms; }",
