@@ -114,9 +114,9 @@ DIFFERENCES: Final = (
     ),
     Difference(
         ("upstream.server",),
-        "Behind a server of an `upstream`, `resolve`, `service=` and `slow_start=` are refused.",
+        "Behind a server of an `upstream`, `slow_start=` is refused.",
         "",
-        "Names of servers are looked up at start and at reload; the others are not carried yet.",
+        "It is not carried yet.",
         "stream/upstream.py",
     ),
     Difference(
@@ -379,6 +379,13 @@ DIFFERENCES: Final = (
         "It copies all bytes.",
         "It costs a third of the processor time.",
         "net/splice.py",
+    ),
+    Difference(
+        ("$bytes_received",),
+        "It counts all bytes of the client that went to the upstream, the ClientHello that was looked at included.",
+        "It leaves out what was read before the upstream was chosen.",
+        "Who adds up traffic wants all of it.",
+        "stream/proxying.py",
     ),
     Difference(
         (
