@@ -23,6 +23,7 @@ NO_OWN_TEST: Final[dict[str, str]] = {
 
 SLEEPS: Final[dict[str, str]] = {
     "tests/support/programs.py": "asks programs that have no other way to say that they are ready, and has a deadline",
+    "tests/soak.py": "is no test of the suite: it plays clients that stop to think, and waits until all is quiet",
 }
 """Files of tests, apart from tests/interop, that may sleep."""
 
