@@ -254,7 +254,8 @@ class ProxyService(Service):
         serving = self._serving
         assert serving is not None
         serving.runtime.error_log.write(NOTICE, f"worker process {os.getpid()} exited with code 0")
-        self._memory.leave(build)
+        if build is not self._build:  # what was the last to take sessions is needed to the end
+            self._memory.leave(build)
         if serving.over:
             self._gone.callback(None)
             if self.signals:

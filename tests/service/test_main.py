@@ -639,6 +639,23 @@ class QuitTests(ServiceCase):
             ],
         )
 
+    def test_to_the_end(self) -> None:
+        """
+        What the last configuration says holds to the end, which may be some turns later: its pid file goes only then.
+        """
+        service = self.quitting("a", more="pid edge.pid;")
+        old = self.client("a")
+        service.reload()
+        service.quit()
+        for _ in range(3):
+            self.reactor.advance(0)
+        self.assertTrue(os.path.exists(self.path("edge.pid")))
+        old.owner.finish(200)
+        for _ in range(3):
+            self.reactor.advance(0)
+        service.stopService()
+        self.assertFalse(os.path.exists(self.path("edge.pid")))
+
     def test_last_session(self) -> None:
         """
         With sessions no more are accepted, sockets are closed, and the process ends after the last session, be it of an
