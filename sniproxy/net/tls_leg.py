@@ -416,6 +416,7 @@ class TlsLeg:
         """
         @see: L{ILeg.close}
         """
+        self.first_read = None  # whoever is told knows the leg: a circle
         if self._farewell() and not self._outgoing:
             self._outgoing = self._channel.drain()
             try:
@@ -432,6 +433,7 @@ class TlsLeg:
         """
         @see: L{ILeg.abort}
         """
+        self.first_read = None
         self.raw.abort()
 
 

@@ -375,6 +375,16 @@ class TlsLegTests(SynchronousTestCase):
         far.write(b"and yet")
         self.assertEqual(self.received(7), b"and yet")
 
+    def test_no_circle(self) -> None:
+        """
+        A leg that was closed keeps nobody whom it would have told of its first bytes.
+        """
+        for end in ("close", "abort"):
+            leg, _ = self.shaken()
+            leg.first_read = lambda: None
+            getattr(leg, end)()
+            self.assertIsNone(leg.first_read)
+
     def test_abort(self) -> None:
         """
         An abort says nothing, not even later.
