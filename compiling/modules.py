@@ -2,8 +2,9 @@
 Which modules are compiled, and which are not, though sessions run through them?
 
 Strategy: what runs for each event, each session or each log line is compiled, and what runs for each of a hundred
-thousand lines of a configuration; what runs once for one is not worth its place in a shared library. All are compiled as one group, in which calls and attributes of each other's
-classes need no look-up; so a module between two others of the list is worth more inside than out.
+thousand lines of a configuration; what runs once for one is not worth its place in a shared library. All are compiled
+as one group, in which calls and attributes of each other's classes need no look-up; so a module between two others of
+the list is worth more inside than out.
 """
 
 from __future__ import annotations
