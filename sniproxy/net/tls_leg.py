@@ -9,7 +9,6 @@ is handed in; what it trusts is not this room's business.
 from __future__ import annotations
 
 from collections.abc import Callable
-from os import strerror
 from typing import Any, Final
 
 from OpenSSL import SSL
@@ -43,11 +42,7 @@ def failure(error: SSL.Error) -> OSError:
     """
     What OpenSSL's complaint is to those who know only legs.
     """
-    if isinstance(error, SSL.SysCallError):
-        number = error.args[0]
-        if number > 0:
-            return OSError(number, strerror(number))
-    if isinstance(error, (SSL.SysCallError, SSL.ZeroReturnError)):
+    if isinstance(error, (SSL.SysCallError, SSL.ZeroReturnError)):  # numbers are of other calls: these make none
         return ConnectionResetError(0, "peer closed connection in SSL handshake")
     reasons = error.args[0] if error.args else ()
     return TlsFailure(tuple(tuple(reason) for reason in reasons))

@@ -159,6 +159,13 @@ class Upstream(SynchronousTestCase):
             error = self.assertRaises(ConfigError, upstream_addresses, text, lookup)
             self.assertEqual(str(error), f'{reason} in upstream "{text}"')
 
+    def test_port_of_an_upstream(self) -> None:
+        """
+        An upstream's port may not miss, unless that is said.
+        """
+        error = self.assertRaises(ConfigError, upstream_place, "a.example")
+        self.assertEqual(error.message, 'no port in upstream "a.example"')
+
     def test_port_may_miss(self) -> None:
         """
         Where the port may be missing, one can be given for the addresses.

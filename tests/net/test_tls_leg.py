@@ -375,6 +375,49 @@ class TlsLegTests(SynchronousTestCase):
         far.write(b"and yet")
         self.assertEqual(self.received(7), b"and yet")
 
+    def test_last(self) -> None:
+        """
+        What is sent last goes with the end; where there is no end, or too much for one record, it goes like anything.
+        """
+        for data in (b"last", noise(20_000)):
+            leg, far = self.shaken()
+            taken = leg.send_last(data)
+            while taken < len(data):
+                taken += leg.send_last(data[taken:])
+            self.world.turn()
+            leg.close()
+            self.assertEqual(self.reads(), data)
+            self.assertTrue(far.notified)
+
+    def test_last_without_room(self) -> None:
+        """
+        It waits for its turn behind what found no room.
+        """
+        leg, _ = self.shaken()
+        self.block()
+        self.assertEqual(leg.send_last(b"x"), 0)
+
+    def test_notice_behind_a_record(self) -> None:
+        """
+        A close_notify that has come with the last whole record is told after it.
+        """
+        leg, far = self.shaken()
+        data = noise(16384)
+        self.assertEqual(far.write(data), 16384)
+        far._connection.shutdown()
+        far._flush()
+        self.world.turn()
+        self.assertEqual([leg.receive(65536), leg.receive(65536)], [data, b""])
+
+    def test_lingers_below(self) -> None:
+        """
+        Whoever is over a TLS leg, and has last words, waits below it.
+        """
+        leg, _ = self.shaken()
+        leg.linger(lambda: True)
+        self.assertGreaterEqual(leg.raw.number, 0)
+        self.world.until(lambda: leg.raw.number < 0 or leg.raw.handler(4))
+
     def test_no_circle(self) -> None:
         """
         A leg that was closed keeps nobody whom it would have told of its first bytes.
