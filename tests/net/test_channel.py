@@ -10,7 +10,7 @@ from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.net.channel import Channel
-from tests.support import tls
+from tests.support import pki, tls
 
 
 class ChannelTests(SynchronousTestCase):
@@ -144,7 +144,10 @@ class ChannelTests(SynchronousTestCase):
         def select(connection: Any, offered: list[bytes]) -> Any:
             raise KeyError("our fault")
 
-        context = tls.server_context()
+        identity = pki.self_signed("leg.example.com")
+        context = SSL.Context(SSL.TLS_METHOD)
+        context.use_certificate(identity.certificate)
+        context.use_privatekey(identity.key)
         context.set_alpn_select_callback(select)
         connection = SSL.Connection(context)
         connection.set_accept_state()
