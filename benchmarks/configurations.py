@@ -49,6 +49,17 @@ def nginx(layout: Layout, folder: str, workers: int = 1) -> str:
     ports = layout.ports
     names = "\n".join(f"        {each}.example.com {each};" for each in SERVICES)
     groups = "\n".join(f"    upstream {each} {{ server 127.0.0.1:{ports[each]}; }}" for each in (*SERVICES, "secret"))
+    wrapping = f"""\
+        proxy_pass secret;
+        proxy_ssl on;
+        proxy_ssl_protocols TLSv1.2 TLSv1.3;
+        proxy_ssl_certificate {layout.client.certificate};
+        proxy_ssl_certificate_key {layout.client.key};
+        proxy_ssl_trusted_certificate {layout.authority};
+        proxy_ssl_verify on;
+        proxy_ssl_name secret.example.com;
+        proxy_ssl_server_name on;
+        proxy_ssl_session_reuse off;"""
     return f"""\
 {beginning(folder, workers)}
     map $ssl_preread_server_name $passed {{
@@ -84,30 +95,12 @@ def nginx(layout: Layout, folder: str, workers: int = 1) -> str:
     }}
     server {{
         listen 127.0.0.1:{ports["wrapped"]} backlog=4096;
-        proxy_pass secret;
-        proxy_ssl on;
-        proxy_ssl_protocols TLSv1.2 TLSv1.3;
-        proxy_ssl_certificate {layout.client.certificate};
-        proxy_ssl_certificate_key {layout.client.key};
-        proxy_ssl_trusted_certificate {layout.authority};
-        proxy_ssl_verify on;
-        proxy_ssl_name secret.example.com;
-        proxy_ssl_server_name on;
-        proxy_ssl_session_reuse off;
+{wrapping}
         proxy_ssl_conf_command Curves X25519;
     }}
     server {{
         listen 127.0.0.1:{ports["hybrid"]} backlog=4096;
-        proxy_pass secret;
-        proxy_ssl on;
-        proxy_ssl_protocols TLSv1.2 TLSv1.3;
-        proxy_ssl_certificate {layout.client.certificate};
-        proxy_ssl_certificate_key {layout.client.key};
-        proxy_ssl_trusted_certificate {layout.authority};
-        proxy_ssl_verify on;
-        proxy_ssl_name secret.example.com;
-        proxy_ssl_server_name on;
-        proxy_ssl_session_reuse off;
+{wrapping}
     }}
 }}
 """

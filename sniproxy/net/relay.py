@@ -2,9 +2,9 @@
 How bytes get from one leg to the other: the relay that fits any two legs.
 
 Strategy: a relay is two flows. A flow receives into one pending piece and sends it on; it reads again only when the
-piece is gone, so back-pressure needs no high-water mark and a flow holds at most C{buffer_size} bytes. A flow waits
-either for its source (it is hungry) or for its sink (it is stuck); an edge of a leg therefore concerns one flow that
-is hungry for it and one that is stuck on it.
+piece is gone, so back-pressure needs no high-water mark and a flow holds at most C{buffer_size} bytes, or C{WIDE}
+where TLS is on a side and that is more. A flow waits either for its source (it is hungry) or for its sink (it is
+stuck); an edge of a leg therefore concerns one flow that is hungry for it and one that is stuck on it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Options:
     """
     How a relay is to behave.
 
-    @ivar buffer_size: bytes a flow may hold.
+    @ivar buffer_size: bytes a flow may hold; L{WIDE} at least where TLS is on a side.
     @ivar half_close: the end of one flow leaves the other going (C{proxy_half_close}).
     @ivar timeout: seconds without a byte either way after which C{holder} expires (C{proxy_timeout}).
     """

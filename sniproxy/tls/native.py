@@ -1,5 +1,6 @@
 """
-What can only be had from pyOpenSSL's private cffi bindings? The whole of it is here, and nothing else touches them.
+What can only be had from pyOpenSSL's private cffi bindings? All of it is here, but for the bytes themselves, which
+C{net/channel.py} carries by them; nothing else touches them.
 
 Strategy: a client certificate is decided I{after} the handshake by C{SSL_get_verify_result}, which a session carries
 from a full handshake to the resumed ones. The verify callback must therefore let the handshake go on I{without
