@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from sniproxy.common.core_variables import NGINX_VERSION
 from sniproxy.config.differences import DIFFERENCES
 from sniproxy.config.directives import Directive
 from sniproxy.config.known import KNOWN, NOT_CARRIED, SOLD
 from sniproxy.plugins import shipped
-from sniproxy.stream.core_variables import NGINX_VERSION
 
 PAGE: Final = Path(__file__).with_suffix(".md")
 

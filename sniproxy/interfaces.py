@@ -34,7 +34,7 @@ class IModule(Interface):
         """
         Give one stream server what this module does in it.
 
-        @param server: L{sniproxy.stream.server.Server}: read C{server.scope}, call C{server.handle(phase, handler)}
+        @param server: L{sniproxy.common.server.Server}: read C{server.scope}, call C{server.handle(phase, handler)}
             and C{server.take_content(handler, node)}.
         """
 
@@ -46,8 +46,8 @@ class IPhaseHandler(Interface):
 
     def __call__(session: Any) -> Any:
         """
-        @return: C{None} to go on with the next handler; L{sniproxy.stream.phases.WAIT} after arranging that
-            C{session.resume()} (go on) or C{session.finish(status)} will be called; L{sniproxy.stream.phases.DONE} to
+        @return: C{None} to go on with the next handler; L{sniproxy.common.phases.WAIT} after arranging that
+            C{session.resume()} (go on) or C{session.finish(status)} will be called; L{sniproxy.common.phases.DONE} to
             end this phase; or a status (200, 400, 403, 500, 502, 503) to end the session.
         """
 
@@ -240,7 +240,7 @@ class IResolver(Interface):
     def resolve(name: str, answer: Callable[[Any], None]) -> Any:
         """
         @param answer: called once with a list of numeric hosts (never empty), or with
-            L{sniproxy.stream.resolver.ResolveFailure}; perhaps before this returns.
+            L{sniproxy.common.resolver.ResolveFailure}; perhaps before this returns.
         @return: an object with C{cancel()}, after which C{answer} is not called.
         """
 

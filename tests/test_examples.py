@@ -10,11 +10,11 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.common.listen import listenings
+from sniproxy.common.server import no_content
 from sniproxy.config.dump import dump
 from sniproxy.errors import ConfigErrors
 from sniproxy.service.load import load
-from sniproxy.stream.core import listenings
-from sniproxy.stream.server import no_content
 from tests.support.house import TOP
 from tests.support.pki import authority, leaf, write
 

@@ -57,7 +57,7 @@ DIFFERENCES: Final = (
         "A line is a share and a value, and nothing else.",
         "Older versions take lines of one word or three.",
         "They mean nothing.",
-        "stream/split_clients.py",
+        "common/split_clients.py",
     ),
     Difference(
         ("worker_processes",),
@@ -99,14 +99,14 @@ DIFFERENCES: Final = (
         "A base in nginx's binary form (`FILE.bin` beside an included FILE) is not used: the text is read.",
         "",
         "The form is that of its memory; the text is read fast enough.",
-        "stream/geo.py",
+        "common/geo.py",
     ),
     Difference(
         ("listen",),
         "`multipath` is refused, and so is an address without a port.",
         "It listens on a port of the system's choice where there is none.",
         "Nothing here can ask for MPTCP, and nobody would find such a port.",
-        "stream/core.py",
+        "common/listen.py",
     ),
     Difference(
         ("listen", "proxy_buffer_size"),
@@ -152,14 +152,14 @@ DIFFERENCES: Final = (
         "Behind a server of an `upstream`, `slow_start=` is refused.",
         "",
         "It is not carried yet.",
-        "stream/upstream.py",
+        "common/upstream.py",
     ),
     Difference(
         ("ssl_certificate_key", "proxy_ssl_certificate_key"),
         "`engine:` and `store:` are refused; a key that is written down (`data:`) is not shown in messages.",
         "It takes both, and writes such keys to the error log.",
         "OpenSSL has no engines any more, and pyOpenSSL does not reach stores; keys are secrets.",
-        "stream/certificates.py",
+        "common/certificates.py",
     ),
     Difference(
         ("ssl_certificate", "proxy_ssl_certificate"),
@@ -249,7 +249,7 @@ DIFFERENCES: Final = (
         "verification included, are those of that server from the first byte to the last.",
         "It begins with the default server's settings and changes most of them in the middle of the handshake.",
         "A client cannot meet one server's policy and then be served by another.",
-        "stream/ssl.py",
+        "common/ssl.py",
     ),
     Difference(
         ("ssl_preread", "server_name"),
@@ -273,7 +273,7 @@ DIFFERENCES: Final = (
         "On a TLS port a ClientHello may have 64 KiB.",
         "OpenSSL's limit holds.",
         "Every buffer has a cap, and this one is ours.",
-        "stream/ssl.py",
+        "common/ssl.py",
     ),
     Difference(
         ("ssl_session_cache",),
@@ -314,7 +314,7 @@ DIFFERENCES: Final = (
         "It is the name in this ClientHello, on resumed sessions too.",
         "On TLS 1.2 a resumed session brings its old name.",
         "It is what the client asks for now.",
-        "stream/ssl_variables.py",
+        "common/ssl_variables.py",
     ),
     Difference(
         ("ssl_ocsp",),
@@ -322,21 +322,21 @@ DIFFERENCES: Final = (
         " certificate it is refused.",
         "It asks anew when a session is resumed.",
         "A resumed session has no chain; what nobody knows is not good.",
-        "stream/ocsp.py",
+        "common/ocsp.py",
     ),
     Difference(
         ("ssl_ocsp_cache",),
         "`shared:` is a cache of this process; it holds 4096 answers, whatever its size.",
         "All workers share it.",
         "There is no memory that workers share.",
-        "stream/ocsp.py",
+        "common/ocsp.py",
     ),
     Difference(
         ("ssl_certificate_compression",),
         "`on` is refused.",
         "It compresses certificates where the client takes them so.",
         "pyOpenSSL cannot compress certificates.",
-        "stream/ssl_settings.py",
+        "common/ssl_settings.py",
     ),
     Difference(
         ("pass", "ssl_verify_client"),
@@ -344,7 +344,7 @@ DIFFERENCES: Final = (
         " handshake.",
         "It is content with what the other server has found out.",
         "A client cannot meet one server's policy and then be served by another.",
-        "stream/ssl.py",
+        "common/ssl.py",
     ),
     # TLS with upstreams
     Difference(
@@ -372,21 +372,21 @@ DIFFERENCES: Final = (
         " none.",
         "Its workers keep it.",
         "A process that was root and is not any more shall have nothing left of it.",
-        "stream/proxy_bind.py",
+        "common/proxy_bind.py",
     ),
     Difference(
         ("upstream.server",),
         "With `resolve` a session that looks for another peer tries those its group had when it began.",
         "It gives up where the group has changed since.",
         "A change of addresses is no fault of the client's.",
-        "stream/upstream_zone.py",
+        "common/upstream_zone.py",
     ),
     Difference(
         ("limit_conn_zone",),
         "Where a reload changes the key or the size of a zone its counts begin anew.",
         "It refuses a reload that changes the key.",
         "What was counted by another key says nothing about this one.",
-        "stream/limit_conn.py",
+        "common/limit_conn.py",
     ),
     # names and bytes
     Difference(
@@ -396,7 +396,7 @@ DIFFERENCES: Final = (
         "up at once.",
         "It does not remember that a name is not there, and bounds nothing.",
         "Names may come from clients.",
-        "stream/resolver.py",
+        "common/resolver.py",
     ),
     Difference(
         ("map", "server_name"),

@@ -167,13 +167,15 @@ def listen_place(text: str) -> Place:
     return found
 
 
-def listen_addresses(text: str, lookup: Lookup) -> tuple[Address, ...]:
+def listen_addresses(text: str, lookup: Lookup, port: int | None = None) -> tuple[Address, ...]:
     """
     All addresses that one C{listen} means.
+
+    @param port: what is taken where the text has none.
     """
     found = listen_place(text)
     try:
-        return found.addresses(lookup)
+        return found.addresses(lookup, port)
     except ConfigError as error:
         raise ConfigError(f'{error.message} in "{text}" of the "listen" directive') from None
 

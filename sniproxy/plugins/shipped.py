@@ -5,31 +5,31 @@ The modules that ship: found as any other module is.
 from twisted.plugin import IPlugin
 from zope.interface import alsoProvides
 
+from sniproxy.common.access import access
+from sniproxy.common.geo import geo
+from sniproxy.common.hash import hash_
+from sniproxy.common.least_conn import least_conn
+from sniproxy.common.least_time import least_time
+from sniproxy.common.limit_conn import limit_conn
+from sniproxy.common.log import log
+from sniproxy.common.map import map_
+from sniproxy.common.proxy_protocol import proxy_protocol
+from sniproxy.common.random_ import random
+from sniproxy.common.realip import realip
+from sniproxy.common.resolver import resolver_module
+from sniproxy.common.split_clients import split_clients
+from sniproxy.common.ssl import ssl
+from sniproxy.common.upstream import upstream
+from sniproxy.common.upstream_zone import upstream_zone
 from sniproxy.config.internals import INTERNALS as internals
 from sniproxy.logs.error_log import errlog
 from sniproxy.service.core import service_core
-from sniproxy.stream.access import access
 from sniproxy.stream.core import core
-from sniproxy.stream.geo import geo
-from sniproxy.stream.hash import hash_
-from sniproxy.stream.least_conn import least_conn
-from sniproxy.stream.least_time import least_time
-from sniproxy.stream.limit_conn import limit_conn
-from sniproxy.stream.log import log
-from sniproxy.stream.map import map_
 from sniproxy.stream.pass_ import pass_
 from sniproxy.stream.proxy import proxy
-from sniproxy.stream.proxy_protocol import proxy_protocol
-from sniproxy.stream.random_ import random
-from sniproxy.stream.realip import realip
-from sniproxy.stream.resolver import resolver_module
 from sniproxy.stream.return_ import return_
 from sniproxy.stream.set_ import set_
-from sniproxy.stream.split_clients import split_clients
-from sniproxy.stream.ssl import ssl
 from sniproxy.stream.ssl_preread import ssl_preread
-from sniproxy.stream.upstream import upstream
-from sniproxy.stream.upstream_zone import upstream_zone
 
 alsoProvides(internals, IPlugin)  # the room it lives in knows no Twisted
 

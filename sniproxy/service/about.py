@@ -13,8 +13,8 @@ from typing import Final
 from OpenSSL.SSL import OpenSSL_version
 
 from sniproxy import __version__
+from sniproxy.common import session
 from sniproxy.net import poller
-from sniproxy.stream import session
 
 _HOT: Final = (poller, session)
 """Of those that are compiled where that is possible, one of each room that has most of them: all are, or none is."""

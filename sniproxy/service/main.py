@@ -18,6 +18,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 
 from sniproxy.addresses import Address
+from sniproxy.common.core_variables import NGINX_VERSION
 from sniproxy.config.build import Build
 from sniproxy.errors import ConfigErrors
 from sniproxy.levels import EMERG, NOTICE, WARN
@@ -33,7 +34,6 @@ from sniproxy.service.signals import take_signals
 from sniproxy.service.snapshot import World
 from sniproxy.service.sockets import close_socket, open_sockets
 from sniproxy.service.turns import Turns
-from sniproxy.stream.core_variables import NGINX_VERSION
 
 
 class ProxyService(Service):

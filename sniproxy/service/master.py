@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 
+from sniproxy.common.core_variables import NGINX_VERSION
 from sniproxy.config.build import Build
 from sniproxy.errors import ConfigErrors
 from sniproxy.levels import EMERG, NOTICE, WARN
@@ -35,7 +36,6 @@ from sniproxy.service.plan import HEAR, PLAN, SAY, SOCKETS, Plan, command, pytho
 from sniproxy.service.signals import take_signals
 from sniproxy.service.snapshot import Recorder, nameless
 from sniproxy.service.sockets import Queues, close_queues, open_queues, queues_of
-from sniproxy.stream.core_variables import NGINX_VERSION
 
 PATIENCE: Final = 5.0
 """Seconds after which workers that were told to end at once are killed."""

@@ -17,10 +17,10 @@ from typing import Any, Final
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from sniproxy.common.listen import listenings
 from sniproxy.config.build import Build
 from sniproxy.config.grammar import Rest
 from sniproxy.service.turns import Turns
-from sniproxy.stream.core import listenings
 
 _log: Final = Logger("sniproxy")
 

@@ -13,10 +13,10 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall
 
 from sniproxy.addresses import Address
+from sniproxy.common.runtime import Engine, Runtime
 from sniproxy.config.build import Build
 from sniproxy.logs.sinks import files_of
 from sniproxy.service.core import SHUTDOWN_TIMEOUT
-from sniproxy.stream.runtime import Engine, Runtime
 
 
 class Serving:

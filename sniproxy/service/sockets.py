@@ -9,11 +9,11 @@ import socket
 from typing import Final
 
 from sniproxy.addresses import Address
+from sniproxy.common.listen import listenings
+from sniproxy.common.listening import Listening
+from sniproxy.common.runtime import doors_of
 from sniproxy.config.build import Build
 from sniproxy.errors import ConfigError, ConfigErrors
-from sniproxy.stream.core import listenings
-from sniproxy.stream.listening import Listening
-from sniproxy.stream.runtime import doors_of
 
 BACKLOG: Final = 511
 """NGX_LISTEN_BACKLOG on Linux."""

@@ -1,3 +1,3 @@
 """
-nginx's stream modules, one file each, and the spine they hang on.
+nginx's stream modules that http does not have, one file each.
 """

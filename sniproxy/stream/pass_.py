@@ -14,6 +14,11 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from sniproxy.addresses import Address
+from sniproxy.common.listen import listenings
+from sniproxy.common.listening import Listening
+from sniproxy.common.phases import INTERNAL_SERVER_ERROR, OK
+from sniproxy.common.server import Server
+from sniproxy.common.session import Session
 from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive, Inherit, Scope
 from sniproxy.config.grammar import Node
@@ -21,11 +26,6 @@ from sniproxy.config.places import Place, place
 from sniproxy.config.template import Template
 from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
-from sniproxy.stream.core import listenings
-from sniproxy.stream.listening import Listening
-from sniproxy.stream.phases import INTERNAL_SERVER_ERROR, OK
-from sniproxy.stream.server import Server
-from sniproxy.stream.session import Session
 from sniproxy.stream.ssl_preread import READ_AHEAD
 
 MOST: Final = 10

@@ -13,6 +13,12 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from sniproxy.addresses import Address
+from sniproxy.common import proxy_ssl
+from sniproxy.common.proxy_bind import BIND, Local
+from sniproxy.common.resolver import ResolverSettings, resolver
+from sniproxy.common.server import Server
+from sniproxy.common.session import Session
+from sniproxy.common.upstream import Upstream, groups, implicit, literal
 from sniproxy.config import values
 from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive, Inherit, Scope
@@ -24,15 +30,10 @@ from sniproxy.interfaces import IModule
 from sniproxy.net.connect import DEFAULT, ConnectOptions
 from sniproxy.net.datagram_relay import DatagramOptions
 from sniproxy.net.relay import Options
-from sniproxy.stream import proxy_rates, proxy_ssl
-from sniproxy.stream.proxy_bind import BIND, Local
+from sniproxy.stream import proxy_rates
 from sniproxy.stream.proxy_protocol_out import OFF, WRITERS
 from sniproxy.stream.proxying import Proxying
 from sniproxy.stream.proxying_datagrams import DatagramProxying
-from sniproxy.stream.resolver import ResolverSettings, resolver
-from sniproxy.stream.server import Server
-from sniproxy.stream.session import Session
-from sniproxy.stream.upstream import Upstream, groups, implicit, literal
 
 _PLACES: Final = ("stream", "stream.server")
 

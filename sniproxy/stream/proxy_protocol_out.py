@@ -22,8 +22,8 @@ from sniproxy.wire import proxy_protocol as wire
 from sniproxy.wire.proxy_protocol import SslTlv, write_header, write_line, write_tlv
 
 if TYPE_CHECKING:
-    from sniproxy.stream.session import Session
-    from sniproxy.stream.ssl_variables import TlsFacts
+    from sniproxy.common.session import Session
+    from sniproxy.common.ssl_variables import TlsFacts
 
 OFF: Final = "off"
 

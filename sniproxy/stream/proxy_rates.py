@@ -7,13 +7,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sniproxy.common.session import Session
 from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive, Scope
 from sniproxy.config.grammar import Node
 from sniproxy.config.template import Template
 from sniproxy.config.values import size_of
 from sniproxy.errors import ConfigError
-from sniproxy.stream.session import Session
 
 _PLACES: Final = ("stream", "stream.server")
 

@@ -25,23 +25,23 @@ from errno import (
 from typing import TYPE_CHECKING, Any, Final
 
 from sniproxy.addresses import Address, numeric
+from sniproxy.common.phases import BAD_GATEWAY, INTERNAL_SERVER_ERROR, OK
+from sniproxy.common.resolver import ResolveFailure
+from sniproxy.common.ssl_errors import HANDSHAKE, broken, level_of
+from sniproxy.common.upstream import Upstream, literal
+from sniproxy.common.upstream_variables import UpstreamState
 from sniproxy.config.places import upstream_place
 from sniproxy.errors import BindError, ConfigError
 from sniproxy.levels import ALERT, CRIT, ERROR, INFO
 from sniproxy.net.rated import RatedRelaying, Rates
 from sniproxy.net.relay import Relaying, Result
-from sniproxy.stream.phases import BAD_GATEWAY, INTERNAL_SERVER_ERROR, OK
-from sniproxy.stream.resolver import ResolveFailure
-from sniproxy.stream.ssl_errors import HANDSHAKE, broken, level_of
-from sniproxy.stream.upstream import Upstream, literal
-from sniproxy.stream.upstream_variables import UpstreamState
 from sniproxy.tls.sessions import release
 from sniproxy.tls.verify import judge_server
 
 if TYPE_CHECKING:
+    from sniproxy.common.proxy_ssl import UpstreamTls
+    from sniproxy.common.session import Session
     from sniproxy.stream.proxy import ProxyPolicy
-    from sniproxy.stream.proxy_ssl import UpstreamTls
-    from sniproxy.stream.session import Session
 
 _OUR_OWN: Final = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})
 """What this process or machine has run out of: no fault of a peer's, and the next one would not help."""

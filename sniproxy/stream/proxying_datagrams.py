@@ -12,17 +12,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sniproxy.common.phases import BAD_GATEWAY, OK
+from sniproxy.common.ssl_errors import broken, level_of
 from sniproxy.levels import INFO
 from sniproxy.net.datagram_relay import DatagramRelaying
 from sniproxy.net.rated import Rates
 from sniproxy.net.relay import Result
-from sniproxy.stream.phases import BAD_GATEWAY, OK
 from sniproxy.stream.proxying import Proxying
-from sniproxy.stream.ssl_errors import broken, level_of
 
 if TYPE_CHECKING:
+    from sniproxy.common.session import Session
     from sniproxy.stream.proxy import ProxyPolicy
-    from sniproxy.stream.session import Session
 
 
 class DatagramProxying(Proxying):

@@ -9,14 +9,14 @@ from typing import Final
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from sniproxy.common.server import Server
+from sniproxy.common.session import Session
 from sniproxy.config import values
 from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive, Inherit
 from sniproxy.config.template import Template
 from sniproxy.interfaces import IModule
 from sniproxy.stream.sending import send_text
-from sniproxy.stream.server import Server
-from sniproxy.stream.session import Session
 
 RETURN: Final[Directive[Template | None]] = Directive(
     "return", ("stream.server",), (1, 1), values.template(), None, Inherit.NEVER

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from sniproxy.stream.phases import INTERNAL_SERVER_ERROR, OK
-from sniproxy.stream.session import Session
-from sniproxy.stream.ssl_errors import broken, level_of
+from sniproxy.common.phases import INTERNAL_SERVER_ERROR, OK
+from sniproxy.common.session import Session
+from sniproxy.common.ssl_errors import broken, level_of
 
 PATIENCE: Final = 5.0
 """Seconds in which a client has to take something more: those of ngx_stream_return_module."""

@@ -12,15 +12,15 @@ from typing import Final
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from sniproxy.common.phases import Phase
+from sniproxy.common.server import Server
+from sniproxy.common.session import Session
 from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive, Inherit, Repeat, Scope
 from sniproxy.config.grammar import Node
 from sniproxy.config.template import Template, Variable
 from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
-from sniproxy.stream.phases import Phase
-from sniproxy.stream.server import Server
-from sniproxy.stream.session import Session
 
 
 def _empty(session: Session) -> str:

@@ -11,6 +11,11 @@ from typing import Any, Final
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from sniproxy.common.phases import BAD_REQUEST, DONE, OK, Phase
+from sniproxy.common.preread import Looking
+from sniproxy.common.server import Server
+from sniproxy.common.session import Session
+from sniproxy.common.ssl_errors import broken, level_of
 from sniproxy.config import values
 from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive
@@ -18,11 +23,6 @@ from sniproxy.config.template import Variable
 from sniproxy.interfaces import IModule
 from sniproxy.levels import ERROR
 from sniproxy.stream.core import PREREAD_BUFFER_SIZE, PREREAD_TIMEOUT
-from sniproxy.stream.phases import BAD_REQUEST, DONE, OK, Phase
-from sniproxy.stream.preread import Looking
-from sniproxy.stream.server import Server
-from sniproxy.stream.session import Session
-from sniproxy.stream.ssl_errors import broken, level_of
 from sniproxy.wire.client_hello import ClientHello, HelloReader, NotTLS, TooLarge
 
 SSL_PREREAD: Final = Directive("ssl_preread", ("stream", "stream.server"), (1, 1), values.flag, False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 from typing import Final
 
-from sniproxy.stream.split_clients import murmur2
+from sniproxy.common.split_clients import murmur2
 from tests.support.clients import hello, read_all
 from tests.support.ports import free_ports
 from tests.support.programs import PATIENCE, read_text, run, write_text

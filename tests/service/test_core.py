@@ -13,11 +13,11 @@ from twisted.plugin import IPlugin
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from sniproxy.common.listen import listenings
 from sniproxy.config.build import Build
 from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IModule
 from sniproxy.service.core import PID, PRIORITY, SHUTDOWN_TIMEOUT, USER, WORKERS, Account, has_master, service_core
-from sniproxy.stream.core import listenings
 from tests.support.sessions import configured
 
 

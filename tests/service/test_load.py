@@ -12,13 +12,13 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.common.listen import listenings
 from sniproxy.errors import ConfigErrors
 from sniproxy.plugins import shipped
 from sniproxy.service import load as under_test
 from sniproxy.service.core import PID
 from sniproxy.service.load import load, lookup, modules, read
 from sniproxy.service.snapshot import World
-from sniproxy.stream.core import listenings
 
 
 class ModulesTests(SynchronousTestCase):

@@ -15,12 +15,12 @@ from typing import Any
 from twisted.internet import reactor as real_reactor
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.common.session import Session
 from sniproxy.errors import ConfigError, ConfigErrors
 from sniproxy.service import main, turns
 from sniproxy.service.core import USER, Account
 from sniproxy.service.load import load
 from sniproxy.service.main import ProxyService, complain, say
-from sniproxy.stream.session import Session
 from tests.support.services import ServiceCase
 
 

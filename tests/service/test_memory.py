@@ -10,12 +10,12 @@ from typing import Any
 
 from twisted.logger import Logger, formatEvent
 
+from sniproxy.common.listen import listenings
 from sniproxy.config.build import Build
 from sniproxy.service import memory as under_test
 from sniproxy.service import turns
 from sniproxy.service.load import load
 from sniproxy.service.memory import Memory, dissolve, hold_collector, settle_collector
-from sniproxy.stream.core import listenings
 from tests.support import pki
 from tests.support.services import ServiceCase
 

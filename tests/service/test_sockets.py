@@ -15,6 +15,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.addresses import Address, DatagramAddress
+from sniproxy.common.listening import Listening, ListenOptions
 from sniproxy.config.build import Build
 from sniproxy.config.grammar import Node
 from sniproxy.errors import ConfigError, ConfigErrors
@@ -28,7 +29,6 @@ from sniproxy.service.sockets import (
     open_sockets,
     queues_of,
 )
-from sniproxy.stream.listening import Listening, ListenOptions
 from tests.support.sessions import configured
 
 LOOPBACK = Address("inet", "127.0.0.1", 0)

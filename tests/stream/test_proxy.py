@@ -12,16 +12,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from sniproxy.addresses import Address
+from sniproxy.common.listen import listenings
+from sniproxy.common.server import no_content
+from sniproxy.common.upstream import groups
 from sniproxy.config.build import Build
 from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IContentHandler, IModule
 from sniproxy.net.connect import ConnectOptions
 from sniproxy.net.datagram_relay import DatagramOptions
 from sniproxy.net.relay import Options
-from sniproxy.stream.core import listenings
 from sniproxy.stream.proxy import LITERALS, ProxyPolicy, proxy
-from sniproxy.stream.server import no_content
-from sniproxy.stream.upstream import groups
 from tests.support import pki
 from tests.support.sessions import World, configured
 

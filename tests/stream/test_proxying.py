@@ -14,9 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.addresses import Address
 from sniproxy.balancing.choice import Balancer
+from sniproxy.common.upstream import groups
 from sniproxy.errors import BindError, TransparencyError
 from sniproxy.levels import ERROR
-from sniproxy.stream.upstream import groups
 from tests.support import hellos, pki
 from tests.support.sessions import (
     Attempt,

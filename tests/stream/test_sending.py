@@ -12,18 +12,18 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.common.listen import listenings
+from sniproxy.common.phases import FORBIDDEN, INTERNAL_SERVER_ERROR, OK, Phase
+from sniproxy.common.runtime import Engine as StreamEngine
+from sniproxy.common.runtime import Runtime
+from sniproxy.common.server import Server
+from sniproxy.common.session import Session
 from sniproxy.config.directives import Scope
 from sniproxy.errors import TlsFailure
 from sniproxy.levels import DEBUG
 from sniproxy.logs.error_log import ErrorLog
 from sniproxy.net.legs import SocketLeg
-from sniproxy.stream.core import listenings
-from sniproxy.stream.phases import FORBIDDEN, INTERNAL_SERVER_ERROR, OK, Phase
-from sniproxy.stream.runtime import Engine as StreamEngine
-from sniproxy.stream.runtime import Runtime
 from sniproxy.stream.sending import DROPPED, PATIENCE, send_text
-from sniproxy.stream.server import Server
-from sniproxy.stream.session import Session
 from tests.support.legs import Engine
 from tests.support.messages import Correspondent, FakePort
 from tests.support.sessions import World, failure, idle

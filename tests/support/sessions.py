@@ -29,6 +29,12 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from sniproxy.addresses import Address
+from sniproxy.common.listen import listenings
+from sniproxy.common.listening import Listening
+from sniproxy.common.phases import Phase
+from sniproxy.common.runtime import Engine, Runtime
+from sniproxy.common.server import Server
+from sniproxy.common.session import Session
 from sniproxy.config.build import Build, configure
 from sniproxy.config.grammar import Node
 from sniproxy.interfaces import ILeg
@@ -40,12 +46,7 @@ from sniproxy.net.relay import PumpRelay
 from sniproxy.net.timers import Deadlines
 from sniproxy.net.tls_leg import TlsLeg
 from sniproxy.plugins import shipped
-from sniproxy.stream.core import assemble, listenings
-from sniproxy.stream.listening import Listening
-from sniproxy.stream.phases import Phase
-from sniproxy.stream.runtime import Engine, Runtime
-from sniproxy.stream.server import Server
-from sniproxy.stream.session import Session
+from sniproxy.stream.core import assemble
 from tests.support.datagrams import DatagramReactor
 
 T = TypeVar("T")

@@ -14,11 +14,11 @@ from itertools import count
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.common.listen import listenings
 from sniproxy.service.demo import machines
 from sniproxy.service.demo.certificates import authority
 from sniproxy.service.demo.machines import HIGHEST, LOWEST, Ports, choose_ports, is_free
 from sniproxy.service.load import load
-from sniproxy.stream.core import listenings
 from tests.support import pki
 from tests.support.programs import ROOT, read_text
 

@@ -17,16 +17,16 @@ from typing import Final
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from sniproxy.common.phases import Phase
+from sniproxy.common.server import Server
+from sniproxy.common.session import Session
 from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive, Inherit, Scope
 from sniproxy.config.grammar import Node
 from sniproxy.config.template import Template, Variable
 from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
-from sniproxy.stream.phases import Phase
 from sniproxy.stream.sending import send_text
-from sniproxy.stream.server import Server
-from sniproxy.stream.session import Session
 
 LONGEST: Final = 65536
 """Bytes of a text at most."""

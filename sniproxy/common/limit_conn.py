@@ -1,0 +1,284 @@
+"""
+ngx_stream_limit_conn_module: how many connections there may be at once, by any key.
+
+Strategy: a zone is a dictionary of counts, which is kept from one configuration to the next, since the sessions it
+counts are. A session notes what it counts in, and takes itself out at its end, whichever server it has come to by then.
+A zone that is full by nginx's arithmetic refuses, as nginx does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from sniproxy.common.phases import SERVICE_UNAVAILABLE, Phase
+from sniproxy.common.runtime import Ending, Runtime, attend
+from sniproxy.common.server import Server
+from sniproxy.common.session import Session
+from sniproxy.common.zones import SMALLEST, Room, check, declare
+from sniproxy.config import values
+from sniproxy.config.build import Build
+from sniproxy.config.directives import Directive, Inherit, Repeat, Scope
+from sniproxy.config.grammar import Node
+from sniproxy.config.template import Template, Variable
+from sniproxy.errors import ConfigError
+from sniproxy.interfaces import IModule
+from sniproxy.levels import CRIT, ERROR, INFO, NOTICE, WARN
+
+USE: Final = "limit_conn"
+
+LONGEST_KEY: Final = 255
+"""Bytes; what has a longer key is not counted."""
+
+MOST: Final = 65535
+"""The greatest limit there is."""
+
+_NODE: Final = 36
+"""Bytes that nginx needs for a count, beside its key."""
+
+_SHARED: Final = 64
+"""Bytes that nginx needs in a zone for itself."""
+
+_COUNTED: Final = "limit_conn counted"
+"""The key in C{session.notes} of the counts a session is in: each with its key."""
+
+_STATUS: Final = "limit_conn status"
+"""The key in C{session.notes} of what C{$limit_conn_status} says."""
+
+
+class Counts:
+    """
+    The connections of one zone by their keys. Holds as many keys as nginx would in a zone of this size.
+
+    @ivar size: of the zone, in bytes.
+    @ivar key: what it counts by, as it is written.
+    """
+
+    def __init__(self, name: str, size: int, key: str) -> None:
+        self.size = size
+        self.key = key
+        self._counts: dict[bytes, int] = {}
+        self._room = Room(size)
+        self._room.take(_SHARED)
+        self._room.take(len(f' in limit_conn_zone "{name}"') + 1)
+
+    def count(self, key: bytes) -> int:
+        """
+        How many connections have this key.
+        """
+        return self._counts.get(key, 0)
+
+    def enter(self, key: bytes) -> bool:
+        """
+        One more.
+
+        @return: whether there was room.
+        """
+        count = self._counts.get(key, 0)
+        if not count and not self._room.take(_NODE + len(key)):
+            return False
+        self._counts[key] = count + 1
+        return True
+
+    def leave(self, key: bytes) -> None:
+        """
+        One less.
+        """
+        self._counts[key] -= 1
+        if not self._counts[key]:
+            del self._counts[key]
+            self._room.give(_NODE + len(key))
+
+
+class ConnZone:
+    """
+    One C{limit_conn_zone} of a configuration.
+
+    @ivar counts: of the configuration before, where that had the same zone, once this one is at work.
+    """
+
+    def __init__(self, name: str, key: Template, size: int) -> None:
+        self.name = name
+        self.key = key
+        self.counts = Counts(name, size, key.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """
+    One C{limit_conn}.
+
+    @ivar most: how many connections of one key there may be.
+    """
+
+    zone: str
+    most: int
+
+
+class Limiter:
+    """
+    The handler of one server.
+    """
+
+    def __init__(self, limits: tuple[tuple[ConnZone, int], ...], dry_run: bool, level: int) -> None:
+        self._limits = limits
+        self._dry_run = dry_run
+        self._level = level
+
+    def __call__(self, session: Session) -> Any:
+        """
+        @see: L{sniproxy.interfaces.IPhaseHandler}
+        """
+        for zone, most in self._limits:
+            key = zone.key.render(session).encode("utf-8", "surrogateescape")
+            if not key:
+                continue
+            if len(key) > LONGEST_KEY:
+                shown = key.decode("utf-8", "surrogateescape")
+                session.error(f'the value of the "{zone.key.text}" key is more than {LONGEST_KEY} bytes: "{shown}"')
+                continue
+            session.notes[_STATUS] = "PASSED"
+            counts = zone.counts
+            if counts.count(key) >= most:
+                dry = ", dry run," if self._dry_run else ""
+                session.log(self._level, f'limiting connections{dry} by zone "{zone.name}"')
+                return self._refused(session)
+            if not counts.enter(key):
+                session.runtime.error_log.write(
+                    CRIT, f'ngx_slab_alloc() failed: no memory in limit_conn_zone "{zone.name}"'
+                )
+                return self._refused(session)
+            session.notes.setdefault(_COUNTED, []).append((counts, key))
+        return None
+
+    def _refused(self, session: Session) -> int | None:
+        leave(session)
+        session.notes[_STATUS] = "REJECTED_DRY_RUN" if self._dry_run else "REJECTED"
+        return None if self._dry_run else SERVICE_UNAVAILABLE
+
+
+def leave(session: Session) -> None:
+    """
+    A session does not count any more.
+    """
+    counted: list[tuple[Counts, bytes]] = session.notes.pop(_COUNTED, [])
+    for counts, key in counted:
+        counts.leave(key)
+
+
+def _zones(build: Build) -> dict[str, ConnZone]:
+    zones: dict[str, ConnZone] = build.shared.setdefault(ConnZone, {})
+    return zones
+
+
+def keep(runtime: Runtime, zones: dict[str, ConnZone]) -> Ending:
+    """
+    Go on with the counts of the configuration before, where a zone is still the same.
+    """
+    before: dict[str, Counts] = runtime.engine.kept.get(keep, {})
+    for zone in zones.values():
+        counts = before.get(zone.name)
+        if counts is not None and (counts.size, counts.key) == (zone.counts.size, zone.counts.key):
+            zone.counts = counts
+    runtime.engine.kept[keep] = {zone.name: zone.counts for zone in zones.values()}
+    return lambda: None
+
+
+# The directives.
+
+
+def _limit_conn_zone(node: Node, build: Build, scope: Scope) -> str:
+    key = build.template(node.args[0], node)
+    name = ""
+    size: int | None = None
+    for word in node.args[1:]:
+        if not word.startswith("zone="):
+            raise ConfigError(f'invalid parameter "{word}"')
+        name, colon, text = word[len("zone=") :].partition(":")
+        size = values.size_of(text) if colon else None
+        if size is None:
+            raise ConfigError(f'invalid zone size "{word}"')
+        if size < SMALLEST:
+            raise ConfigError(f'zone "{word}" is too small')
+    if not name or size is None:
+        raise ConfigError(f'"{node.name}" must have "zone" parameter')
+    declare(build, name, size, USE, node)
+    zones = _zones(build)
+    if name in zones:
+        raise ConfigError(f'{node.name} "{name}" is already bound to key "{zones[name].key.text}"')
+    zones[name] = ConnZone(name, key, size)
+    return name
+
+
+def _limit_conn(node: Node, build: Build, scope: Scope) -> Limit:
+    zone, text = node.args
+    declare(build, zone, 0, USE, node)
+    if any(limit.zone == zone for limit in scope.values.get(LIMIT_CONN, ())):
+        raise ConfigError(f'"{node.name}" directive is duplicate')
+    most = values.number_of(text)
+    if not most:
+        raise ConfigError(f'invalid number of connections "{text}"')
+    if most > MOST:
+        raise ConfigError(f"connection limit must be less {MOST + 1}")
+    return Limit(zone, most)
+
+
+_PLACES: Final = ("stream", "stream.server")
+
+LIMIT_CONN_ZONE: Final[Directive[tuple[str, ...]]] = Directive(
+    "limit_conn_zone", ("stream",), (2, 2), _limit_conn_zone, (), Inherit.NEVER, Repeat.LISTED
+)
+LIMIT_CONN: Final[Directive[tuple[Limit, ...]]] = Directive(
+    "limit_conn", _PLACES, (2, 2), _limit_conn, (), repeat=Repeat.LISTED
+)
+DRY_RUN: Final = Directive("limit_conn_dry_run", _PLACES, (1, 1), values.flag, False)
+LOG_LEVEL: Final = Directive(
+    "limit_conn_log_level",
+    _PLACES,
+    (1, 1),
+    values.one_of({"info": INFO, "notice": NOTICE, "warn": WARN, "error": ERROR}),
+    ERROR,
+)
+
+
+def _status(session: Session) -> str | None:
+    status: str | None = session.notes.get(_STATUS)
+    return status
+
+
+@implementer(IPlugin, IModule)
+class LimitConn:
+    """
+    The module.
+    """
+
+    name = "stream_limit_conn"
+    directives: tuple[Directive[Any], ...] = (LIMIT_CONN_ZONE, LIMIT_CONN, DRY_RUN, LOG_LEVEL)
+    variables = (Variable("limit_conn_status", _status, volatile=True),)
+
+    def prepare(self, build: Build) -> None:
+        """
+        Each zone must have been made; counts go from one configuration to the next.
+        """
+        check(build, USE)
+        zones = _zones(build)
+        attend(build, lambda runtime: keep(runtime, zones))
+
+    def attach(self, server: Server, build: Build) -> None:
+        """
+        Count in each server that has limits. A name may lead a session to any other before it ends.
+        """
+        zones = _zones(build)
+        if not zones:
+            return
+        server.handle(Phase.LOG, leave)
+        scope = server.scope
+        limits = tuple((zones[limit.zone], limit.most) for limit in scope[LIMIT_CONN] if limit.zone in zones)
+        if limits:
+            server.handle(Phase.PREACCESS, Limiter(limits, scope[DRY_RUN], scope[LOG_LEVEL]))
+
+
+limit_conn = LimitConn()

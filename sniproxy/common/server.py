@@ -1,0 +1,90 @@
+"""
+One C{server} block of C{stream}, ready to run: its handlers by phase, and what takes its sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sniproxy.common.listening import Listening
+from sniproxy.common.phases import INTERNAL_SERVER_ERROR, Phase
+from sniproxy.common.session import Session
+from sniproxy.config.directives import Scope
+from sniproxy.config.grammar import Node
+from sniproxy.logs.error_log import ErrorLog
+
+Handler = Callable[[Session], Any]
+Content = Callable[[Session], None]
+
+
+class Server:
+    """
+    Built by the modules' C{attach}; not changed afterwards.
+
+    @ivar scope: its block of the configuration.
+    @ivar listenings: the addresses it is on, in file order; whether they speak TLS is known when modules attach.
+    @ivar names: C{server_name}, in lower case, without the expressions.
+    @ivar phases: the handlers of each phase, in the order the modules gave them.
+    @ivar content: what takes a session at the end.
+    @ivar error_log: where its sessions complain.
+    @ivar tls: the context its TLS clients meet (L{sniproxy.tls.contexts.ServerContext}); None where it has no
+        certificate.
+    @ivar lent: the same for the clients of servers on its addresses that have no certificate, where this one is the
+        default.
+    @ivar tls_of: what finds the context of a session whose certificate is named by variables, C{tls} being what fails
+        where there is none; None where it is C{tls}.
+    @ivar lent_of: the same for C{lent}.
+    @ivar ocsp: what asks about the certificates of its TLS clients (L{sniproxy.common.ocsp.ClientStatus}), or None.
+    @ivar tcp_nodelay: for both legs.
+    """
+
+    def __init__(self, scope: Scope, error_log: ErrorLog, tcp_nodelay: bool) -> None:
+        self.scope = scope
+        self.listenings: list[Listening] = []
+        self.names: tuple[str, ...] = ()
+        self.error_log = error_log
+        self.tcp_nodelay = tcp_nodelay
+        self.phases: tuple[list[Handler], ...] = tuple([] for _ in Phase)
+        self.content: Content = no_content
+        self.tls: Any = None
+        self.lent: Any = None
+        self.ocsp: Any = None
+        self.tls_of: Callable[[Session], Any] | None = None
+        self.lent_of: Callable[[Session], Any] | None = None
+        self._content_place = -1
+
+    def handle(self, phase: Phase, handler: Handler) -> None:
+        """
+        Add a handler, behind those the phase has.
+        """
+        self.phases[phase].append(handler)
+
+    def take_content(self, content: Content, node: Node) -> None:
+        """
+        Say what takes the sessions of this server. Of several directives that say so the last one in the block
+        counts, as in nginx.
+
+        @param node: the directive that says so, in the server's own block.
+        """
+        assert self.scope.node is not None and self.scope.node.block is not None
+        place = next(place for place, each in enumerate(self.scope.node.block) if each is node)
+        if place >= self._content_place:
+            self._content_place = place
+            self.content = content
+
+    def dissolve(self) -> None:
+        """
+        Let go of all, when the last session is over: what it holds goes round in circles.
+        """
+        self.listenings.clear()
+        self.phases = tuple([] for _ in Phase)
+        self.content = no_content
+        self.tls = self.lent = self.ocsp = self.tls_of = self.lent_of = None
+
+
+def no_content(session: Session) -> None:
+    """
+    What happens where nothing was configured to take the sessions (the configuration has a warning).
+    """
+    session.finish(INTERNAL_SERVER_ERROR)

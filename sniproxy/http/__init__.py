@@ -1,0 +1,3 @@
+"""
+nginx's http modules, one file each, and the requests they serve.
+"""
