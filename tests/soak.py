@@ -1,9 +1,10 @@
 """
-Is everything given back? C{python -m tests.soak [SECONDS [SEED]]} runs sniproxy, sends mixed traffic through many of
-its features at once, well-behaved and not, and compares descriptors, pipes and memory before and after.
+Is everything given back? C{python -m tests.soak [SECONDS [SEED [WORKERS]]]} runs sniproxy with so many workers, sends
+mixed traffic through all of its features at once, well-behaved and not, tells it to read its configuration again every
+few seconds, and compares descriptors, pipes and memory before and after.
 
-Strategy: what is measured first comes after some traffic, when all that is kept for good is there. Every echo is
-checked. Not a part of the suite, which knows no dice.
+Strategy: what is measured first comes after some traffic, when all that is kept for good is there. Both times the
+configuration is the same one and all is quiet. Not a part of the suite, which knows no dice.
 """
 
 from __future__ import annotations
@@ -12,53 +13,42 @@ import asyncio
 import os
 import random
 import re
+import signal
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from typing import Final
 
-from tests.support import pki
+from tests.soak_clients import DOORS, HEAD, ZONES, Door, Sink, UdpEcho, Visitors, echo
+from tests.support import clients, pki
 from tests.support.ports import free_port
-from tests.support.programs import python_environment, twistd
+from tests.support.programs import children, python_environment, read_text, twistd
 
-STREAM: Final = """
-log_format line '$remote_addr $protocol $status $bytes_sent $bytes_received $session_time '
-    '$ssl_server_name $upstream_addr';
-access_log @folder@/access.log line buffer=32k flush=1s;
-ssl_certificate @cert@; ssl_certificate_key @key@; ssl_handshake_timeout 2s; preread_timeout 2s; proxy_timeout 5s;
-proxy_connect_timeout 2s; proxy_next_upstream_tries 3;
-limit_conn_zone $binary_remote_addr zone=clients:1m;
-map $ssl_preread_server_name $where { hostnames; .known known; default tls; }
-upstream plain { server 127.0.0.1:@dead@; server 127.0.0.1:@echo@; server 127.0.0.1:@echo@ backup; }
-upstream tls { least_conn; server 127.0.0.1:@echo_tls@; }
-upstream known { hash $remote_port consistent; server 127.0.0.1:@echo_tls@; }
-server { listen 127.0.0.1:@plain@; proxy_pass plain; }
-server { listen 127.0.0.1:@half@; proxy_half_close on; proxy_pass plain; }
-server { listen 127.0.0.1:@ssl@ ssl; proxy_pass plain; }
-server { listen 127.0.0.1:@both@ ssl; proxy_ssl on; proxy_pass tls; }
-server { listen 127.0.0.1:@preread@; ssl_preread on; proxy_pass $where; }
-server { listen 127.0.0.1:@limited@; limit_conn clients 3; limit_conn_log_level info; proxy_pass plain; }
-server { listen 127.0.0.1:@rated@; proxy_download_rate 2m; proxy_upload_rate 2m; proxy_pass plain; }
-"""
-PLAIN: Final = ("plain", "half", "limited", "rated")
-TLS: Final = ("ssl", "both", "preread")
+RELOAD: Final = 7.0
+"""Seconds between two reloads."""
+QUIET: Final = 9.0
+"""Seconds: longer than any timeout of the configuration."""
+PACE: Final = 1.0
+"""Seconds that a client thinks before it comes, at most."""
+BAD: Final = re.compile(r"\[(alert|emerg)\]|internal error|Traceback|Unhandled")
 
 
-async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+@dataclass
+class Measured:
     """
-    An upstream.
+    What the processes have when all is quiet.
+
+    @ivar kinds: open descriptors, of all processes, by kind.
+    @ivar resident: KiB.
+    @ivar idle: processor seconds of two idle seconds.
     """
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    except OSError:
-        pass
-    finally:
-        writer.close()
+
+    kinds: dict[str, int]
+    resident: int
+    idle: float
 
 
 class Soak:
@@ -66,171 +56,214 @@ class Soak:
     One run.
 
     @ivar wrong: what was not as it must be.
-    @ivar counts: how many clients did what.
     """
 
-    def __init__(self, folder: str, seed: int) -> None:
+    def __init__(self, folder: str, seed: int, workers: int) -> None:
         self.folder = folder
         self.dice = random.Random(seed)
-        self.wrong: list[str] = []
-        self.counts: dict[str, int] = {}
-        self.ports: dict[str, int] = {name: free_port() for name in (*PLAIN, *TLS, "dead")}
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self.context.check_hostname = False
-        self.context.verify_mode = ssl.CERT_NONE
+        self.workers = workers
+        self.values: dict[str, object] = {"folder": folder, "turn": 1}
+        for door in DOORS:
+            self.values[door.name] = free_port(socket.SOCK_DGRAM if door.datagrams else socket.SOCK_STREAM)
+        self.values.update(closed=free_port(), closed_udp=free_port(socket.SOCK_DGRAM), extra=free_port())
+        ports = {door.name: int(str(self.values[door.name])) for door in DOORS}
+        self.visitors = Visitors(self.dice, asyncio.sleep, ports)
+        self.wrong = self.visitors.wrong
+        self.reloads = 0
 
-    async def client(self) -> None:
+    # -- what is there
+
+    def fill(self, text: str) -> str:
         """
-        Connect somewhere and do something.
+        Put values in their places.
         """
-        kind = self.dice.choice((*PLAIN, *TLS))
-        what = self.dice.choice(("echo", "echo", "echo", "vanish", "reset", "garbage", "silent"))
-        self.counts[what] = self.counts.get(what, 0) + 1
-        secure = kind in TLS and what in ("echo", "vanish", "reset")
-        try:
-            reader, writer = await asyncio.open_connection(
-                "127.0.0.1",
-                self.ports[kind],
-                ssl=self.context if secure else None,
-                server_hostname=self.dice.choice(("a.known", "other")) if secure else None,
+        return re.sub(r"@(\w+)@", lambda found: str(self.values[found[1]]), text)
+
+    def write(self, name: str, text: str) -> str:
+        """
+        @return: the path of the file.
+        """
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    def configure(self, turn: int) -> str:
+        """
+        Write the configuration; in every second turn it has one address more.
+        """
+        self.values["turn"] = turn
+        servers = "".join(map(self.server, DOORS))
+        if turn % 2 == 0:
+            servers += "server { listen 127.0.0.1:@extra@; return x; }"
+        crew = f"worker_processes {self.workers}; error_log @folder@/error.log info;"
+        self.write("zone", self.fill(ZONES[turn % 2]))
+        return self.write("soak.conf", self.fill(f"{crew} stream {{ {HEAD} {servers} }}"))
+
+    def server(self, door: Door) -> str:
+        """
+        A door's block.
+        """
+        reuse = "reuseport" if door.datagrams and self.workers > 1 else ""
+        return f"server {{ listen 127.0.0.1:@{door.name}@ {door.parameters} {reuse}; {door.text} }}\n"
+
+    async def furnish(self) -> subprocess.Popen[bytes]:
+        """
+        Make certificates and start all upstreams.
+
+        @return: the name server.
+        """
+        root = pki.authority()
+        for suffix, name in (("", "a.known"), ("2", "b.known")):
+            files = pki.leaf(root, names=(name,)).write(self.folder, f"server{suffix}")
+            self.values.update({f"cert{suffix}": files.certificate, f"key{suffix}": files.key})
+        self.visitors.shows(clients.context(identity=pki.leaf(root, "client").write(self.folder, "client")))
+        inside = clients.server_context(files)
+        loop = asyncio.get_running_loop()
+        for key, context in (("echo", None), ("echo_tls", inside)):
+            server = await asyncio.start_server(echo, "0.0.0.0", 0, ssl=context)
+            self.values[key] = server.sockets[0].getsockname()[1]
+        self.sink = Sink()
+        for key, protocol in (("echo_udp", UdpEcho()), ("syslog", self.sink)):
+            transport, _ = await loop.create_datagram_endpoint(lambda made=protocol: made, ("0.0.0.0", 0))  # type: ignore[misc]
+            self.values[key] = transport.get_extra_info("sockname")[1]
+        self.write("zone", self.fill(ZONES[0]))
+        asked = os.path.join(self.folder, "asked")
+        with open(asked, "wb") as output:
+            names = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.dns_server", "--zone", os.path.join(self.folder, "zone")],
+                env={**os.environ, **python_environment()},
+                stdout=output,
             )
-        except (OSError, ssl.SSLError) as error:
-            self.wrong.append(f"{kind} {what}: {error!r}")
-            return
-        try:
-            await asyncio.wait_for(self.act(kind, what, reader, writer), 30)
-        except (OSError, asyncio.IncompleteReadError) as error:
-            if what == "echo" and kind != "limited":
-                self.wrong.append(f"{kind} {what}: {error!r}")
-        except asyncio.TimeoutError:
-            self.wrong.append(f"{kind} {what}: does not end")
-        finally:
-            writer.close()
-
-    async def act(self, kind: str, what: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """
-        Be this client.
-        """
-        data = self.dice.randbytes(self.dice.choice((1, 1000, 20_000, 300_000)))
-        if what == "silent":
-            writer.write(b"\x16\x03\x01\x02")
-            await asyncio.sleep(self.dice.random())
-        elif what == "garbage":
-            writer.write(data)
+        while "\n" not in read_text(asked):
             await asyncio.sleep(0.05)
-        else:
-            writer.write(data)
-            if what == "echo":
-                if await reader.readexactly(len(data)) != data:
-                    self.wrong.append(f"{kind}: other bytes than were sent")
-                if kind == "half":
-                    writer.write_eof()
-                    if await reader.read():
-                        self.wrong.append("half: more than was sent")
-            elif what == "reset":
-                writer.transport.get_extra_info("socket").setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"
-                )
-                writer.transport.abort()
+        self.values["dns"] = int(read_text(asked).partition("\n")[0])
+        return names
 
-    async def traffic(self, seconds: float, at_once: int = 20) -> None:
+    # -- what happens
+
+    async def traffic(self, seconds: float, at_once: int = 16) -> None:
         """
-        Clients, C{at_once} of them at any time.
+        Clients, C{at_once} of them at any time, and reloads.
         """
         end = time.monotonic() + seconds
 
         async def one_by_one() -> None:
             while time.monotonic() < end:
-                await self.client()
+                await asyncio.sleep(self.dice.random() * PACE)
+                await self.visitors.one()
 
-        await asyncio.gather(*(one_by_one() for _ in range(at_once)))
+        async def reloading() -> None:
+            turn = 1
+            while time.monotonic() < end - RELOAD:
+                await asyncio.sleep(RELOAD)
+                turn += 1
+                self.reload(turn)
+
+        await asyncio.gather(reloading(), *(one_by_one() for _ in range(at_once)))
+        self.reload(1)
+
+    def reload(self, turn: int) -> None:
+        """
+        Have the configuration of that turn read.
+        """
+        self.configure(turn)
+        self.process.send_signal(signal.SIGHUP)
+        self.reloads += 1
 
     async def run(self, seconds: float) -> None:
         """
         All of it.
         """
-        identity = pki.leaf(pki.authority(), names=("a.known",))
-        files = identity.write(self.folder, "server")
-        inside = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        inside.load_cert_chain(files.certificate, files.key)
-        values: dict[str, object] = {"folder": self.folder, "cert": files.certificate, "key": files.key, **self.ports}
-        for name, context in (("echo", None), ("echo_tls", inside)):
-            server = await asyncio.start_server(echo, "127.0.0.1", 0, ssl=context)
-            values[name] = server.sockets[0].getsockname()[1]
-        path = os.path.join(self.folder, "soak.conf")
-        text = re.sub(r"@(\w+)@", lambda found: str(values[found[1]]), STREAM)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(f"error_log {self.folder}/error.log info; stream {{ {text} }}")
-        process = subprocess.Popen(
-            [*twistd(), "-n", "--pidfile=", "sniproxy", "--config", path],
-            env={**os.environ, **python_environment()},
-            stdout=subprocess.DEVNULL,
-        )
+        names = await self.furnish()
+        path = self.configure(1)
+        printed = os.path.join(self.folder, "printed")
+        with open(printed, "wb") as output:
+            self.process = subprocess.Popen(
+                [*twistd(), "-n", "--pidfile=", "sniproxy", "--config", path],
+                env={**os.environ, **python_environment()},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
         try:
             for _ in range(200):
                 with socket.socket() as sock:
-                    if sock.connect_ex(("127.0.0.1", self.ports["rated"])) == 0:
+                    if sock.connect_ex(("127.0.0.1", int(str(self.values["told"])))) == 0:
                         break
                 await asyncio.sleep(0.05)
-            await self.traffic(max(5.0, seconds / 4))
-            before = await self.measure(process.pid)
+            await self.traffic(max(15.0, seconds / 4))
+            before = await self.measure()
             await self.traffic(seconds)
-            after = await self.measure(process.pid)
+            after = await self.measure()
             self.compare(before, after)
-            if process.poll() is not None:
+            if self.process.poll() is not None:
                 self.wrong.append("sniproxy has ended")
         finally:
-            process.terminate()
-            process.wait()
-        with open(f"{self.folder}/error.log", encoding="utf-8", errors="replace") as file:
-            bad = [line for line in file if re.search(r"\[(alert|emerg)\]|internal error", line)]
-        self.wrong += bad[:10]
+            for process in (self.process, names):
+                process.terminate()
+                process.wait()
+        said = read_text(os.path.join(self.folder, "error.log")) + read_text(printed)
+        self.wrong += [line for line in said.splitlines() if BAD.search(line)][:10]
 
-    async def measure(self, pid: int) -> tuple[dict[str, int], int, float]:
+    # -- what is left
+
+    async def measure(self) -> Measured:
         """
-        @return: open descriptors by kind, resident KiB, and processor seconds of an idle second; when all is quiet.
+        Wait until all is quiet, then look at each process.
         """
-        await asyncio.sleep(7)  # longer than any timeout of the configuration
+        await asyncio.sleep(QUIET)
+        pids = [self.process.pid, *children(self.process.pid)]
+        if len(pids) != (1 if self.workers == 1 else 1 + self.workers):
+            self.wrong.append(f"{len(pids)} processes are there")
         kinds: dict[str, int] = {}
-        for number in os.listdir(f"/proc/{pid}/fd"):
-            kind = re.split(r"[:\[]", os.readlink(f"/proc/{pid}/fd/{number}"))[0]
-            kind = "file" if kind.startswith("/") else kind
-            kinds[kind] = kinds.get(kind, 0) + 1
-        with open(f"/proc/{pid}/status", encoding="ascii") as file:
-            found = re.search(r"VmRSS:\s+(\d+)", file.read())
-        assert found is not None
-        began = self.spent(pid)
+        resident = 0
+        for pid in pids:
+            for number in os.listdir(f"/proc/{pid}/fd"):
+                kind = re.split(r"[:\[]", os.readlink(f"/proc/{pid}/fd/{number}"))[0]
+                kind = "file" if kind.startswith("/") else kind
+                kinds[kind] = kinds.get(kind, 0) + 1
+            found = re.search(r"VmRSS:\s+(\d+)", read_text(f"/proc/{pid}/status"))
+            assert found is not None
+            resident += int(found[1])
+        began = sum(map(spent, pids))
         await asyncio.sleep(2)
-        return kinds, int(found[1]), self.spent(pid) - began
+        return Measured(kinds, resident, sum(map(spent, pids)) - began)
 
-    def spent(self, pid: int) -> float:
-        """
-        Processor seconds so far.
-        """
-        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-            fields = file.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def compare(self, before: tuple[dict[str, int], int, float], after: tuple[dict[str, int], int, float]) -> None:
+    def compare(self, before: Measured, after: Measured) -> None:
         """
         Say what is not as it was.
         """
-        sys.stdout.write(f"before: {before}\nafter:  {after}\nclients: {self.counts}\n")
-        sockets = after[0].get("socket", 0) - before[0].get("socket", 0)
-        if sockets > 0 or sum(after[0].values()) > sum(before[0].values()) + 8:  # idle pipes are kept, up to a few
+        asked, lost = sum(self.visitors.counts.values()), self.visitors.lost
+        sys.stdout.write(
+            f"before: {before}\nafter:  {after}\nclients: {dict(self.visitors.counts)}\n{asked} clients, {lost} datagrams"
+            f" lost, {self.reloads} reloads, {self.sink.lines} lines to syslog\n"
+        )
+        sockets = after.kinds.get("socket", 0) - before.kinds.get("socket", 0)
+        idle_pipes = 8 * self.workers  # these are kept, up to a few
+        if sockets > 0 or sum(after.kinds.values()) > sum(before.kinds.values()) + idle_pipes:
             self.wrong.append("descriptors are left over")
-        if after[1] > before[1] * 1.1 + 4096:
+        if after.resident > before.resident * 1.1 + 4096:
             self.wrong.append("memory has grown")
-        if after[2] > 0.1:
+        if after.idle > 0.1 * self.workers:
             self.wrong.append("it is busy with nothing")
+        if lost > asked / 100:  # a worker that leaves may take a datagram with it
+            self.wrong.append("datagrams are lost")
 
 
-def main(seconds: float = 180.0, seed: int = 1) -> int:
+def spent(pid: int) -> float:
+    """
+    Processor seconds of a process so far.
+    """
+    fields = read_text(f"/proc/{pid}/stat").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def main(seconds: float = 180.0, seed: int = 1, workers: int = 1) -> int:
     """
     @return: the exit code.
     """
     with tempfile.TemporaryDirectory() as folder:
-        soak = Soak(folder, seed)
+        soak = Soak(folder, seed, workers)
         asyncio.run(soak.run(seconds))
     for line in soak.wrong[:20]:
         sys.stdout.write(f"wrong: {line.rstrip()}\n")
@@ -238,4 +271,4 @@ def main(seconds: float = 180.0, seed: int = 1) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*(kind(word) for kind, word in zip((float, int), sys.argv[1:], strict=False))))
+    sys.exit(main(*(kind(word) for kind, word in zip((float, int, int), sys.argv[1:], strict=False))))

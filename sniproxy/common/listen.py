@@ -160,7 +160,7 @@ def _names(node: Node, build: Build, scope: Scope) -> tuple[Any, ...]:
                 build.warn(NESTED.format(regex.text), node)
             for name in regex.names:
                 get = partial(_captured, name)
-                build.define(Variable(name, get, kind=kind_of(scope)), node)
+                build.define(Variable(name, get), node)
             found.append(regex)
         elif word == "$hostname":
             found.append(own_hostname())

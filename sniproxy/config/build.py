@@ -11,12 +11,13 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final, NoReturn
 
 from sniproxy.config.directives import Directive, Repeat, Scope, allowed, clashes, declared
 from sniproxy.config.grammar import AT_ONCE, COMMAND_LINE, Glob, Node, Parser, Read, Rest, no_rest
 from sniproxy.config.known import refusal
-from sniproxy.config.template import Reference, Render, Template, Variable, cached, direct, pieces, volatile
+from sniproxy.config.template import ANY, Reference, Render, Template, Variable, cached, direct, pieces, volatile
 from sniproxy.errors import ConfigError, ConfigErrors
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -53,6 +54,8 @@ class Build:
     @ivar rest: to be called now and then by what takes long: sessions may be waiting.
     @ivar errors: what is wrong so far.
     @ivar warnings: what the operator should know.
+    @ivar kind: C{"stream"} or C{"http"}: whose subjects the templates and variables read that are made now; that of
+        the block being read.
     @ivar finished: whether C{finish} has bound all templates.
     """
 
@@ -81,6 +84,7 @@ class Build:
         self.errors: list[ConfigError] = []
         self.warnings: list[ConfigError] = []
         self.finished = False
+        self.kind = "stream"
         self.declared = declared(modules)
         self._templates: list[tuple[Template, Node, str]] = []
         self._readers: dict[tuple[str, str], Render | None] = {}
@@ -124,9 +128,11 @@ class Build:
         """
         return posixpath.join(self.prefix, text)
 
-    def template(self, text: str, node: Node, kind: str = "stream") -> Template:
+    def template(self, text: str, node: Node, kind: str | None = None) -> Template:
         """
         A text that may have variables. It can be called when C{finish} is through.
+
+        @param kind: whose subjects it reads, where that is not C{self.kind}.
 
         Faults are noted as errors of C{node}: a name that is none now, one that nobody provides at C{finish}.
         """
@@ -136,6 +142,7 @@ class Build:
             self.error(error, node)
             found = ()
         template = Template(text, found)
+        kind = kind or self.kind
         if template.constant is None:
             if self.finished:
                 self._bind(template, node, kind)
@@ -145,46 +152,51 @@ class Build:
 
     def define(self, variable: Variable, node: Node, *, weak: bool = False) -> None:
         """
-        A variable the configuration makes. What a module provides cannot be made anew; of two makers the last wins.
+        A variable the configuration makes, of the kind of the block being read. What a module provides cannot be made
+        anew; of two makers the last wins.
 
         @param weak: leave it as it is where it was made before.
         """
         name = variable.name.lower()
-        key = (variable.kind, name)
+        variable = replace(variable, kind=self.kind)
+        key = (self.kind, name)
         if not name:
             self.error('invalid variable name "$"', node)
-        elif key in self._variables and key not in self._made:
+        elif self._find(name, self.kind, whole=True) is not None and key not in self._made:
             self.error(f'the duplicate "{name}" variable', node)
         elif not (weak and key in self._made):
             self._made.add(key)
             self._variables[key] = variable
 
-    def knows(self, name: str, kind: str = "stream") -> bool:
+    def knows(self, name: str, kind: str | None = None) -> bool:
         """
         Whether there is such a variable so far.
         """
-        return self._find(name.lower(), kind) is not None
+        return self._find(name.lower(), kind or self.kind) is not None
 
-    def wants(self, *names: str, kind: str = "stream") -> bool:
+    def wants(self, *names: str) -> bool:
         """
-        Whether a template that was read so far has one of these variables.
+        Whether a template of C{self.kind} that was read so far has one of these variables.
 
         @param names: in lower case.
         """
         return any(
             isinstance(piece, Reference) and piece.name in names
             for template, _, of in self._templates
-            if of == kind
+            if of == self.kind
             for piece in template.pieces
         )
 
-    def _find(self, name: str, kind: str) -> Variable | None:
-        found = self._variables.get((kind, name))
-        if found is not None:
+    def _find(self, name: str, kind: str, *, whole: bool = False) -> Variable | None:
+        """
+        @param whole: only one that has just this name.
+        """
+        found = self._variables.get((kind, name)) or self._variables.get((ANY, name))
+        if found is not None or whole:
             return found
         # the longest beginning wins, as in nginx
         for size in range(len(name), 0, -1):
-            found = self._prefixes.get((kind, name[:size]))
+            found = self._prefixes.get((kind, name[:size])) or self._prefixes.get((ANY, name[:size]))
             if found is not None:
                 return found
         return None
@@ -263,11 +275,14 @@ class Build:
         """
         Check the directives of one block and give their values to its scope.
         """
+        before, kind = self.kind, scope.context.split(".")[0]
         for node in nodes:
             self.rest()
+            self.kind = kind
             directive = self._which(node, scope)
             if directive is not None:
                 self._take(directive, node, scope)
+        self.kind = before
         for directive, value in scope.values.items():
             if directive.repeat is Repeat.LISTED:
                 scope.values[directive] = tuple(value)

@@ -27,6 +27,10 @@ _PIECE: Final = re.compile(
 )
 
 
+ANY: Final = "any"
+"""The kind of a variable that reads what sessions and requests both have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Variable:
     """
@@ -36,7 +40,7 @@ class Variable:
     @ivar get: from the subject to its value, or None where it has none (not found). With C{prefix}: from the whole
         name, in lower case, to such a getter.
     @ivar volatile: ask every time, never cache.
-    @ivar kind: C{"stream"} or C{"http"}: whose subjects it reads.
+    @ivar kind: C{"stream"} or C{"http"}: whose subjects it reads; L{ANY} where those of both will do.
     """
 
     name: str

@@ -238,9 +238,11 @@ def prefixed_path(node: Node, build: Build, scope: Scope) -> str:
     return build.prefixed(node.args[0])
 
 
-def template(kind: str = "stream") -> Convert[Template]:
+def template(kind: str | None = None) -> Convert[Template]:
     """
     A text with variables.
+
+    @param kind: whose, where that is not the kind of the block it stands in.
     """
 
     def convert(node: Node, build: Build, scope: Scope) -> Template:

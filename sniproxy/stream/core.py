@@ -56,6 +56,7 @@ def assemble(build: Build) -> None:
     """
     Make the servers, find out which address belongs to whom, and then let every module attach what it does in them.
     """
+    build.kind = "stream"
     servers: list[Server] = []
     for stream in build.root.inside("stream"):
         for scope in stream.inside("stream.server"):

@@ -56,7 +56,8 @@ class Values(SynchronousTestCase):
             made.template("$1 $other", node, "http")
             asked = (("protocol",), ("other",), ("other", "protocol"), ("1",))
             found.extend(made.wants(*names) for names in asked)
-            found.append(made.wants("other", kind="http"))
+            made.kind = "http"
+            found.append(made.wants("other"))
             made.errors.clear()
 
         variables = (Variable("protocol", str), Variable("other", str, kind="http"))
@@ -453,6 +454,26 @@ class Variables(SynchronousTestCase):
         self.assertEqual([template(Subject()) for template in templates[:2]], ["stream", "http"])
         self.assertEqual(self.errors(made), ['unknown "a" variable in f:7'])
         self.assertEqual((made.knows("A"), made.knows("a", "http"), made.knows("b")), (True, True, False))
+
+    def test_any_kind(self) -> None:
+        """
+        A variable of any kind is there for all; nobody can make it anew, and one of a kind goes before it.
+        """
+        made = self.made(
+            Variable("a", lambda subject: "any", kind="any"),
+            Variable("p_", lambda name: lambda subject: name, prefix=True, kind="any"),
+            Variable("b", lambda subject: "any", kind="any"),
+            Variable("b", lambda subject: "http", kind="http"),
+        )
+        templates = [made.template("$a $b $p_x", NODE), made.template("$a $b $p_x", NODE, "http")]
+        made.kind = "http"
+        made.define(Variable("a", lambda subject: ""), NODE)
+        made.define(Variable("c", lambda subject: "made"), NODE)
+        templates.append(made.template("$c", NODE))
+        made.finish()
+        self.assertEqual([template(Subject()) for template in templates], ["any any p_x", "any http p_x", "made"])
+        self.assertEqual(self.errors(made), ['the duplicate "a" variable in f:7'])
+        self.assertFalse(made.knows("c", "stream"))
 
     def test_prefixes(self) -> None:
         """
