@@ -1,0 +1,305 @@
+"""
+What the head of an HTTP/1 message says: its first line, its fields, and how its body is framed (RFC 9112).
+
+Strategy: first lines are read here by one expression each, since methods are any for nginx, and a list for llhttp,
+which reads the fields. Where the body ends is decided in one place, C{_body_length}, from the very fields that the
+caller is given.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from sniproxy.wire.cursor import WireError
+from sniproxy.wire.http1_fields import Headers, Section, read_section
+
+BAD_REQUEST: Final = 400
+URI_TOO_LARGE: Final = 414
+HEADER_TOO_LARGE: Final = 494
+"""nginx's own: a client is told 400, the log and C{error_page} know better."""
+NOT_IMPLEMENTED: Final = 501
+BAD_GATEWAY: Final = 502
+VERSION_NOT_SUPPORTED: Final = 505
+
+READING_LINE: Final = "reading client request line"
+READING_HEADERS: Final = "reading client request headers"
+READING_BODY: Final = "reading client request body"
+READING_RESPONSE: Final = "reading response header from upstream"
+READING_UPSTREAM: Final = "reading upstream"
+
+_REQUEST_LINE: Final = re.compile(rb"[A-Z_-]+ [\x21-\x7e\x80-\xff]+ HTTP/[1-9][0-9]{0,2}\.[0-9]")
+_METHOD: Final = re.compile(rb"[A-Z_-]+(?: |\Z)")
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[0-9] [1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?")
+_LENGTH: Final = re.compile(r"[0-9]{1,19}")
+_MOST: Final = 2**63 - 1
+"""The largest length there can be: nginx's off_t."""
+
+UNSAID: Final = -1
+"""The length where neither Content-Length nor Transfer-Encoding is there."""
+
+
+class RequestHead(NamedTuple):
+    """
+    The head of a request. A named tuple, since it is made for each request and a frozen dataclass costs five times as
+    much.
+
+    @ivar method: as sent.
+    @ivar target: as sent: C{/path?query}, C{http://host/path}, C{host:port} or C{*}; no blanks, no control bytes.
+    @ivar version: 1 and the minor version.
+    @ivar headers: names as sent, values without the blanks around them.
+    @ivar line: the first line, without its end.
+    @ivar length: what Content-Length says, 0 where there is no body, None where it comes in chunks.
+    @ivar keep_alive: what version and Connection say.
+    @ivar upgrade: the client asks for another protocol.
+    @ivar size: bytes of the whole head.
+    @ivar fields: values by names in lower case; those of repeated fields joined, as nginx's C{$http_} variables are.
+    """
+
+    method: str
+    target: str
+    version: tuple[int, int]
+    headers: Headers
+    line: str
+    length: int | None
+    keep_alive: bool
+    upgrade: bool
+    size: int
+    fields: dict[str, str]
+
+
+class ResponseHead(NamedTuple):
+    """
+    The head of a response.
+
+    @ivar status: 100 to 999.
+    @ivar reason: as sent, perhaps empty.
+    @ivar length: how long the body is, 0 where there is none; None where its length is not known beforehand.
+    @ivar chunked: the body comes in chunks.
+    @ivar until_close: the body ends with the connection.
+    @ivar keep_alive: whether the connection can be used again after this response.
+    @ivar size: bytes of the whole head.
+
+    Else as in L{RequestHead}.
+    """
+
+    status: int
+    reason: str
+    version: tuple[int, int]
+    headers: Headers
+    length: int | None
+    chunked: bool
+    until_close: bool
+    keep_alive: bool
+    line: str
+    size: int
+    fields: dict[str, str]
+
+
+class Fault(WireError):
+    """
+    A message that is refused.
+
+    @ivar status: what the client is told.
+    @ivar reason: nginx's words.
+    @ivar action: what was being done, in nginx's words: the log has it behind "while".
+    """
+
+    def __init__(self, status: int, reason: str, action: str) -> None:
+        super().__init__("HTTP/1 message", reason)
+        self.status = status
+        self.action = action
+
+
+def _body_length(section: Section, status: int, who: str, action: str) -> int | None:
+    """
+    How long the body is: the one place that decides.
+
+    @param status: of a refusal.
+    @param who: client or upstream.
+    @return: bytes, None for chunks, C{UNSAID} where neither field is there.
+    @raise Fault: two answers, or none that is understood.
+    """
+    fields = section.fields
+    coding = fields.get("transfer-encoding")
+    length = fields.get("content-length")
+    for name in section.repeated:
+        if name in ("transfer-encoding", "content-length"):
+            raise Fault(status, f'{who} sent duplicate header line: "{name}: {fields[name]}"', action)
+    if coding is not None:
+        if length is not None:
+            words = f'{who} sent "Content-Length" and "Transfer-Encoding" headers at the same time'
+            raise Fault(status, words, action)
+        if coding.lower() != "chunked":
+            unknown = NOT_IMPLEMENTED if status == BAD_REQUEST else status
+            raise Fault(unknown, f'{who} sent unknown "Transfer-Encoding": "{coding}"', action)
+        return None
+    if length is None:
+        return UNSAID
+    if not _LENGTH.fullmatch(length) or int(length) > _MOST:
+        raise Fault(status, f'{who} sent invalid "Content-Length" header: "{length}"', action)
+    return int(length)
+
+
+def _sound(section: Section, status: int, who: str, action: str) -> None:
+    """
+    @raise Fault: llhttp refuses the fields.
+    """
+    if section.wrong is None:
+        return
+    # What is wrong may be the framing, for which nginx has words and a status of its own.
+    _body_length(section, status, who, action)
+    if "Content-Length" in section.wrong:
+        raise Fault(status, f'{who} sent invalid "Content-Length" header', action)
+    raise Fault(status, f"{who} sent invalid header{' line' if who == 'client' else ''}", action)
+
+
+def _connection(fields: dict[str, str], minor: int) -> tuple[bool, bool]:
+    """
+    @return: whether the connection may be kept, and whether another protocol is asked for.
+    """
+    said = fields.get("connection")
+    if said is None:
+        return minor > 0, False
+    said = said.lower()
+    if said == "keep-alive":
+        return True, False
+    options = [option.strip() for option in said.split(",")]
+    if "close" in options:
+        return False, False
+    return minor > 0 or "keep-alive" in options, minor > 0 and "upgrade" in options and "upgrade" in fields
+
+
+def decode(line: bytes) -> str:
+    """
+    Bytes as text, from which they can be had again.
+    """
+    return line.decode("utf-8", "surrogateescape")
+
+
+def check_method(start: bytes) -> None:
+    """
+    @param start: what there is of a request line.
+    @raise Fault: no request begins so.
+    """
+    if not _METHOD.match(start):
+        raise Fault(BAD_REQUEST, "client sent invalid method", READING_LINE)
+
+
+def read_request_line(line: bytes) -> tuple[str, str, int]:
+    """
+    @param line: without its end.
+    @return: the method, the target, the minor version.
+    @raise Fault: 400, or 505 for versions from 2 on.
+    """
+    if not _REQUEST_LINE.fullmatch(line):
+        check_method(line)
+        raise Fault(BAD_REQUEST, "client sent invalid request", READING_LINE)
+    method, target, protocol = line.decode("utf-8", "surrogateescape").split(" ")
+    if not protocol.startswith("HTTP/1."):
+        raise Fault(VERSION_NOT_SUPPORTED, "client sent invalid version", READING_LINE)
+    return method, target, int(protocol[7:])
+
+
+def read_request_head(line: bytes, block: bytes, most: int) -> RequestHead:
+    """
+    @param line: the request line, without its end.
+    @param block: the fields, with the empty line.
+    @param most: how many fields are taken.
+    @raise Fault: it is refused.
+    """
+    method, target, minor = read_request_line(line)
+    section = read_section(block)
+    headers, fields, repeated, _ = section
+    _sound(section, BAD_REQUEST, "client", READING_HEADERS)
+    if len(headers) > most:
+        raise Fault(HEADER_TOO_LARGE, "client sent too many header lines", READING_HEADERS)
+    length = _body_length(section, BAD_REQUEST, "client", READING_HEADERS)
+    if "host" in repeated:
+        words = f'client sent duplicate host header: "{fields["host"]}"'
+        raise Fault(BAD_REQUEST, words, READING_HEADERS)
+    if minor == 0:
+        if length is None:
+            words = 'client sent HTTP/1.0 request with "Transfer-Encoding" header'
+            raise Fault(BAD_REQUEST, words, READING_HEADERS)
+    elif "host" not in fields:
+        raise Fault(BAD_REQUEST, 'client sent HTTP/1.1 request without "Host" header', READING_HEADERS)
+    keep_alive, upgrade = _connection(fields, minor)
+    return RequestHead(
+        method,
+        target,
+        (1, minor),
+        headers,
+        decode(line),
+        0 if length == UNSAID else length,
+        keep_alive,
+        upgrade,
+        len(line) + 2 + len(block),
+        fields,
+    )
+
+
+def read_status_line(line: bytes) -> tuple[int, int, str]:
+    """
+    @param line: without its end.
+    @return: the minor version, the status, the reason.
+    @raise Fault: it is none.
+    """
+    if not _STATUS_LINE.fullmatch(line):
+        raise Fault(BAD_GATEWAY, "upstream sent no valid HTTP/1.0 header", READING_RESPONSE)
+    return line[7] - 48, int(line[9:12]), decode(line[13:])
+
+
+def read_response_head(line: bytes, block: bytes, method: str) -> ResponseHead:
+    """
+    @param line: the status line, without its end.
+    @param block: the fields, with the empty line.
+    @param method: of the request that this answers.
+    @raise Fault: it is refused.
+    """
+    minor, status, reason = read_status_line(line)
+    section = read_section(block)
+    _sound(section, BAD_GATEWAY, "upstream", READING_RESPONSE)
+    length = _body_length(section, BAD_GATEWAY, "upstream", READING_RESPONSE)
+    keep_alive, _ = _connection(section.fields, minor)
+    chunked = until_close = False
+    # RFC 9112, 6.3: these have no body, whatever their fields say.
+    if status < 200 or status in (204, 304) or method == "HEAD":
+        length = 0
+    elif length is None:
+        chunked = True
+        # RFC 9112, 6.1: what speaks HTTP/1.0 may have passed on what it did not understand.
+        keep_alive = keep_alive and minor > 0
+    elif length == UNSAID:
+        length = None
+        until_close = True
+        keep_alive = False
+    return ResponseHead(
+        status,
+        reason,
+        (1, minor),
+        section.headers,
+        length,
+        chunked,
+        until_close,
+        keep_alive,
+        decode(line),
+        len(line) + 2 + len(block),
+        section.fields,
+    )
+
+
+def read_trailers(block: bytes, status: int, who: str, action: str) -> Headers:
+    """
+    @param block: the fields behind the last chunk, with the empty line.
+    @param status: of a refusal.
+    @param who: client or upstream.
+    @raise Fault: they are refused, or say what may only be said before the body.
+    """
+    section = read_section(block)
+    if section.wrong is not None:
+        raise Fault(status, f"{who} sent invalid trailer", action)
+    for name in ("transfer-encoding", "content-length", "host"):
+        if name in section.fields:
+            raise Fault(status, f'{who} sent "{name}" in trailers', action)
+    return section.headers
