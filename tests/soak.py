@@ -123,10 +123,11 @@ class Soak:
         for key, context in (("echo", None), ("echo_tls", inside)):
             server = await asyncio.start_server(echo, "0.0.0.0", 0, ssl=context)
             self.values[key] = server.sockets[0].getsockname()[1]
-        self.sink = Sink()
-        for key, protocol in (("echo_udp", UdpEcho()), ("syslog", self.sink)):
-            transport, _ = await loop.create_datagram_endpoint(lambda made=protocol: made, ("0.0.0.0", 0))  # type: ignore[misc]
-            self.values[key] = transport.get_extra_info("sockname")[1]
+        self.values["echo_udp"] = port = free_port(socket.SOCK_DGRAM)
+        for last in range(1, 5):  # one socket each: an answer must come from where the question went
+            await loop.create_datagram_endpoint(UdpEcho, (f"127.0.0.{last}", port))
+        transport, self.sink = await loop.create_datagram_endpoint(Sink, ("127.0.0.1", 0))
+        self.values["syslog"] = transport.get_extra_info("sockname")[1]
         self.write("zone", self.fill(ZONES[0]))
         asked = os.path.join(self.folder, "asked")
         with open(asked, "wb") as output:
@@ -233,10 +234,11 @@ class Soak:
         """
         Say what is not as it was.
         """
-        asked, lost = sum(self.visitors.counts.values()), self.visitors.lost
+        asked, lost = sum(self.visitors.counts.values()), sum(self.visitors.lost.values())
         sys.stdout.write(
-            f"before: {before}\nafter:  {after}\nclients: {dict(self.visitors.counts)}\n{asked} clients, {lost} datagrams"
-            f" lost, {self.reloads} reloads, {self.sink.lines} lines to syslog\n"
+            f"before: {before}\nafter:  {after}\nclients: {dict(self.visitors.counts)}\n"
+            f"lost: {dict(self.visitors.lost)}\n"
+            f"{asked} clients, {lost} datagrams lost, {self.reloads} reloads, {self.sink.lines} lines to syslog\n"
         )
         sockets = after.kinds.get("socket", 0) - before.kinds.get("socket", 0)
         idle_pipes = 8 * self.workers  # these are kept, up to a few
