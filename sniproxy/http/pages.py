@@ -6,30 +6,39 @@ Strategy: there are few statuses, three signatures and two ways to end, so each 
 
 from __future__ import annotations
 
-from enum import Enum
 from functools import cache
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from sniproxy.common.core_variables import NGINX_VERSION
-from sniproxy.http.statuses import REASONS
+from sniproxy.http.statuses import REASONS, told
 
 
-class Tokens(Enum):
+class Limits(Protocol):
     """
-    C{server_tokens}: how much the server tells of itself. C{BUILD} would name the build where there is one.
+    What is asked of a place's settings, L{sniproxy.http.limits.Limits}.
     """
-
-    ON = "on"
-    OFF = "off"
-    BUILD = "build"
 
     @property
-    def signature(self) -> str:
+    def server_tokens(self) -> str:
         """
-        As it stands in the C{Server} field and below each page.
+        C{"on"}, C{"off"} or C{"build"}.
         """
-        return "nginx" if self is Tokens.OFF else f"nginx/{NGINX_VERSION}"
+
+    @property
+    def msie_padding(self) -> bool:
+        """
+        Whether browsers that hide short pages get longer ones.
+        """
+
+
+def signature(tokens: str) -> str:
+    """
+    What the C{Server} field and each page tell of the server.
+
+    @param tokens: C{server_tokens}: C{"on"}, C{"off"}, or C{"build"}, which would name the build where there is one.
+    """
+    return "nginx" if tokens == "off" else f"nginx/{NGINX_VERSION}"
 
 
 _HEADINGS: Final = MappingProxyType({302: "Found", 401: "Authorization Required"})
@@ -52,7 +61,7 @@ CONTENT_TYPE: Final = "text/html"
 
 
 @cache
-def page(status: int, tokens: Tokens = Tokens.ON, padded: bool = False) -> bytes:
+def page(status: int, tokens: str = "on", padded: bool = False) -> bytes:
     """
     @param status: nginx's own ones too.
     @param padded: whether the client is one of those that L{hides_short_pages}, and C{msie_padding} is on.
@@ -70,7 +79,7 @@ def page(status: int, tokens: Tokens = Tokens.ON, padded: bool = False) -> bytes
         "<body>",
         f"<center><h1>{heading}</h1></center>",
         *([f"<center>{text}</center>"] if text else ()),
-        f"<hr><center>{tokens.signature}</center>",
+        f"<hr><center>{signature(tokens)}</center>",
         "</body>",
         "</html>",
         "",
@@ -88,3 +97,13 @@ def hides_short_pages(user_agent: str) -> bool:
     if place >= 0 and place + 7 < len(user_agent):
         return True
     return "Chrome/" in user_agent and "Gecko/" not in user_agent
+
+
+def page_of(status: int, limits: Limits, user_agent: str) -> tuple[int, bytes | None]:
+    """
+    @param limits: of the place in force.
+    @param user_agent: of the client; empty where it did not say.
+    @return: the status that the client is told, and the body; None where there is no page.
+    """
+    padded = limits.msie_padding and status >= 400 and hides_short_pages(user_agent)
+    return told(status), page(status, limits.server_tokens, padded) or None

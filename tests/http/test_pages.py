@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.http.pages import Tokens, hides_short_pages, page
+from sniproxy.http.limits import Limits
+from sniproxy.http.pages import hides_short_pages, page, page_of, signature
 
 MSIE = "Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.1)"
 CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0 Safari/537.36"
@@ -59,9 +60,11 @@ class PageTests(SynchronousTestCase):
         """
         How much is told of the server is the operator's choice.
         """
-        self.assertIn(b"<hr><center>nginx</center>", page(500, Tokens.OFF))
-        self.assertEqual(page(500, Tokens.BUILD), page(500, Tokens.ON))
-        self.assertEqual([each.signature for each in Tokens], ["nginx/1.31.5", "nginx", "nginx/1.31.5"])
+        self.assertIn(b"<hr><center>nginx</center>", page(500, "off"))
+        self.assertEqual(page(500, "build"), page(500, "on"))
+        self.assertEqual(
+            [signature(each) for each in ("on", "off", "build")], ["nginx/1.31.5", "nginx", "nginx/1.31.5"]
+        )
 
     def test_padding(self) -> None:
         """
@@ -87,3 +90,13 @@ class PageTests(SynchronousTestCase):
             ("", False),
         ):
             self.assertIs(hides_short_pages(agent), hides, agent)
+
+    def test_of_a_place(self) -> None:
+        """
+        The settings of a place and the client decide about the page; what is told may be another status.
+        """
+        self.assertEqual(page_of(404, Limits(), CHROME), (404, page(404, padded=True)))
+        self.assertEqual(page_of(404, Limits(msie_padding=False), CHROME), (404, page(404)))
+        self.assertEqual(page_of(404, Limits(server_tokens="off"), ""), (404, page(404, "off")))
+        self.assertEqual(page_of(495, Limits(), ""), (400, page(495)))
+        self.assertEqual(page_of(418, Limits(), CHROME), (418, None))
