@@ -7,9 +7,10 @@ from __future__ import annotations
 from typing import Final
 
 from tests.support.clients import hello, records
-from tests.support.differential import END, HALF, Case, Differential, Visit, hear, send
+from tests.support.differential import Case, Differential
 from tests.support.ports import free_port
 from tests.support.proxies import fill
+from tests.support.visits import END, HALF, Visit, hear, send
 
 VERDICTS: Final = (
     "server { listen 127.0.0.1:@p0@ backlog=0; return x; }",

@@ -11,21 +11,19 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 from sniproxy.errors import ConfigErrors
 from sniproxy.service.load import load
-from tests.support.backends import LINGER_ZERO, Backend, backend, closed_port, greet
-from tests.support.clients import read_exactly
-from tests.support.ports import free_ports
-from tests.support.programs import PATIENCE, need, read_text, run, write_text
-from tests.support.proxies import NGINX, SNIPROXY, Kind, ProxyTestCase, command, fill, prelude
+from tests.support.ports import free_port
+from tests.support.programs import need, read_text, run, write_text
+from tests.support.proxies import NEWER_WORDS, NGINX, SNIPROXY, Kind, Proxy, ProxyTestCase, command, fill, prelude
+from tests.support.stage import furnished
+from tests.support.visits import Purse, Visit, visited
 
-PORTS: Final = 4
-BACKENDS: Final = 3
 LEVELS: Final = ("emerg", "alert", "crit", "error", "warn", "info")
 """Those that operators parse. The notices are about processes, and those differ."""
 
@@ -35,52 +33,12 @@ _VERDICT: Final = re.compile(r"\[(?P<level>emerg|warn)\] ?(?:\d+#\d+: )?(?P<text
 _OWN_PORT: Final = re.compile(r"((?:client|proxy) 127\.\d+\.\d+\.\d+):\d+(?= connected)")
 _OF_PROCESSES: Final = re.compile(r"signal|worker|process|exit|using|start|built|OS:|getrlimit|reconfigur")
 
-Act = tuple[str, bytes]
-"""
-What a client does: C{send} bytes, C{hear} (read as many bytes as these and keep them), C{half} (end our direction),
-C{end} (read to the end and keep it), C{drop} (end with a reset: the last act).
-"""
-
-
-def send(data: bytes) -> Act:
-    """
-    Send bytes.
-    """
-    return "send", data
-
-
-def hear(data: bytes) -> Act:
-    """
-    Read as many bytes as C{data} has.
-    """
-    return "hear", data
-
-
-HALF: Final[Act] = ("half", b"")
-END: Final[Act] = ("end", b"")
-DROP: Final[Act] = ("drop", b"")
-
-
-@dataclass(frozen=True)
-class Visit:
-    """
-    One client: from where to which of the ports, and what it does.
-
-    @ivar source: its address.
-    @ivar times: how often the same is done again, one after another.
-    """
-
-    acts: tuple[Act, ...] = (END,)
-    port: int = 0
-    source: str = "127.0.0.1"
-    times: int = 1
-
 
 @dataclass(frozen=True)
 class Case:
     """
-    @ivar text: the inside of C{stream}; C{@p0@} … are ports, C{@b0@} … back ends that say their number and echo,
-        C{@closed@} a port that refuses, C{@folder@} a folder.
+    @ivar text: the inside of C{stream}; C{@p0@} … are ports, C{@u0@} … such for datagrams, C{@folder@} is a folder, and
+        the other places are those of L{tests.support.stage}.
     @ivar format: what the access log has; empty for none.
     """
 
@@ -99,6 +57,20 @@ class Seen:
     heard: list[str]
     access: list[str]
     errors: list[str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """
+    One of the two, running.
+
+    @ivar folder: where it has its logs.
+    @ivar values: what stands in its places.
+    """
+
+    proxy: Proxy
+    folder: str
+    values: Mapping[str, object]
 
 
 class Differential(ProxyTestCase):
@@ -139,52 +111,76 @@ class Differential(ProxyTestCase):
             ours = re.sub(r" in F:\d+", "", ours)
         return [] if theirs == ours else [f"{text}\n    nginx: {theirs}\n    we:    {ours}"]
 
-    def see(self, kind: Kind, case: Case) -> Seen:
+    def enter(self, kind: Kind, case: Case, values: Mapping[str, object]) -> Run:
         """
-        Run a case with one of the two.
+        Start one of the two with a case.
+
+        @param values: those of L{furnished}.
         """
-        slug = case.name.replace(" ", "-")
+        slug = re.sub(r"\W+", "-", case.name)
         folder = self.path(f"{kind}-{slug}")
         write_text(f"{folder}/made", "")
-        ports = free_ports(PORTS)
-        servers: list[Backend] = [backend(self, greet(b"%d:" % number)) for number in range(BACKENDS)]
-        values: dict[str, object] = {"folder": folder, "closed": closed_port(self)}
-        values.update({f"p{number}": port for number, port in enumerate(ports)})
-        values.update({f"b{number}": server.port for number, server in enumerate(servers)})
+        own: dict[str, object] = {"folder": folder}
+        for letter, type_ in (("p", socket.SOCK_STREAM), ("u", socket.SOCK_DGRAM)):
+            count = 1 + max((int(each) for each in re.findall(rf"@{letter}(\d+)@", case.text)), default=-1)
+            own.update({f"{letter}{number}": free_port(type_) for number in range(count)})
         head = f"log_format seen {case.format} access_log @folder@/access.log seen;" if case.format else ""
-        text = fill(f"stream {{\n{head}{case.text}\n}}\n", **values)
-        edge = self.proxy(text, f"{kind}-{slug}", kind=kind)
-        told = [visited(visit, ports[visit.port]) for visit in case.visits for _ in range(visit.times)]
-        edge.quit()  # it ends when all sessions have, and their last lines are written
-        edge.program.wait()
-        access = f"{folder}/access.log"
-        words = {str(value): f"@{name}@" for name, value in values.items()}
-        normal = re.compile(r"\b(?:" + "|".join(map(re.escape, sorted(words, key=len, reverse=True))) + r")\b")
-
-        def plain(line: str) -> str:
-            return _OWN_PORT.sub("\\1", normal.sub(lambda found: words[found[0]], line))
-
-        errors = [str(line) for line in edge.lines() if line.level in LEVELS and not _OF_PROCESSES.search(line.text)]
-        return Seen(
-            [plain(text) for text in told],
-            sorted(plain(line) for line in read_text(access).splitlines()),
-            sorted(plain(line) for line in errors),
-        )
+        text = fill(f"stream {{\n{head}{case.text}\n}}\n", **values, **own)
+        return Run(self.proxy(text, f"{kind}-{slug}", kind=kind), folder, {**values, **own})
 
     def compare(self, case: Case) -> list[str]:
         """
         @return: what is not the same, in words; empty where all is.
         """
-        theirs, ours = self.see(NGINX, case), self.see(SNIPROXY, case)
-        return [
-            f"{case.name}: {what}\n    nginx: {nginx}\n    we:    {we}"
-            for what, nginx, we in (
-                ("heard", theirs.heard, ours.heard),
-                ("access", theirs.access, ours.access),
-                ("errors", *_apart(theirs.errors, ours.errors)),
-            )
+        values = furnished(self)
+        runs = [self.enter(kind, case, values) for kind in (NGINX, SNIPROXY)]
+        with ThreadPoolExecutor(2) as pool:
+            theirs, ours = pool.map(lambda run: seen(run, case), runs)
+        found = [
+            f"{case.name}: {visit}\n    nginx: {nginx!r}\n    we:    {we!r}"
+            for visit, nginx, we in zip(each_visit(case), theirs.heard, ours.heard, strict=True)
             if nginx != we
         ]
+        for what, nginx, we in (("access", theirs.access, ours.access), ("errors", theirs.errors, ours.errors)):
+            left = _apart(nginx, we)
+            if any(left):
+                found.append("\n    ".join((f"{case.name}: {what}", "nginx:", *left[0], "we:", *left[1])))
+        return found
+
+
+def each_visit(case: Case) -> list[Visit]:
+    """
+    All visits, in order, each as often as it is made.
+    """
+    return [visit for visit in case.visits for _ in range(visit.times)]
+
+
+def seen(run: Run, case: Case) -> Seen:
+    """
+    Make all visits, and read what was logged when it has ended.
+    """
+    purse = Purse(run.values)
+    told = [
+        visited(visit, int(str(run.values[f"{'u' if visit.udp else 'p'}{visit.port}"])), purse)
+        for visit in each_visit(case)
+    ]
+    run.proxy.quit()  # it ends when all sessions have, and their last lines are written
+    run.proxy.program.wait()
+    words = {str(value): f"@{name}@" for name, value in run.values.items()}
+    normal = re.compile(r"\b(?:" + "|".join(map(re.escape, sorted(words, key=len, reverse=True))) + r")\b")
+
+    def plain(line: str) -> str:
+        line = _OWN_PORT.sub("\\1", normal.sub(lambda found: words[found[0]], line))
+        for pattern, word in NEWER_WORDS:
+            line = pattern.sub(word, line)
+        return line
+
+    errors = [str(line) for line in run.proxy.lines() if line.level in LEVELS and not _OF_PROCESSES.search(line.text)]
+    return Seen(
+        [plain(text) for text in told],
+        sorted(plain(line) for line in read_text(f"{run.folder}/access.log").splitlines()),
+        sorted(plain(line) for line in errors),
+    )
 
 
 def _apart(one: Sequence[str], other: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -209,40 +205,3 @@ def said_first(output: str, path: str) -> str:
     complaints = [text for level, text in found if level == "emerg"]
     warnings = dict.fromkeys(text for level, text in found if level == "warn")
     return complaints[0] if complaints else "\n".join(warnings)
-
-
-def visited(visit: Visit, port: int) -> str:
-    """
-    Do what a client does.
-
-    @return: what it heard, with C{|} between its readings, and C{reset} where the connection broke.
-    """
-    heard: list[str] = []
-    with closing(socket.create_connection(("127.0.0.1", port), PATIENCE, source_address=(visit.source, 0))) as client:
-        own = str(client.getsockname()[1])
-        try:
-            for act, data in visit.acts:
-                _act(client, act, data, heard)
-        except (ConnectionResetError, BrokenPipeError):
-            heard.append("reset")
-    return "|".join(heard).replace(own, "@client@")
-
-
-def _act(client: socket.socket, act: str, data: bytes, heard: list[str]) -> None:
-    """
-    Do one thing.
-
-    @raise OSError: the connection broke.
-    """
-    if act == "send":
-        client.sendall(data)
-    elif act == "hear":
-        heard.append(read_exactly(client, len(data)).decode("latin-1"))
-    elif act == "half":
-        client.shutdown(socket.SHUT_WR)
-    elif act == "drop":
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
-    else:
-        heard.append("")
-        while block := client.recv(65536):
-            heard[-1] += block.decode("latin-1")

@@ -48,7 +48,7 @@ _LINE: Final = re.compile(
     r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(?P<level>[a-z]+)\] \d+#\d+: (?:\*(?P<number>\d+) )?(?P<text>.*)$"
 )
 # Words of OpenSSL that newer versions say differently.
-_NEWER_WORDS: Final = (
+NEWER_WORDS: Final = (
     (re.compile(r"\b(ssl/tls|tls) alert handshake failure"), "sslv3 alert handshake failure"),
     (re.compile(r" or the system clock is incorrect"), ""),
 )
@@ -224,7 +224,7 @@ class Proxy:
         told = [str(line) for line in lines if line.number == numbers[-1]]
         told = [line.replace(begin, "client connected to ") for line in told]
         for pattern, words in (
-            *_NEWER_WORDS,
+            *NEWER_WORDS,
             (re.compile(r"\] proxy 127\.0\.0\.1:\d+ connected"), "] proxy connected"),
         ):
             told = [pattern.sub(words, line) for line in told]
