@@ -11,6 +11,7 @@ Bounds: a reader holds a head up to its limits, a chunk's line, or else what it 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -33,7 +34,7 @@ from sniproxy.wire.http1_head import (
     read_response_head,
     read_status_line,
 )
-from sniproxy.wire.http1_reader import CLOSE, HEAD, IDLE, REFUSED, SPOILED_LINE, WHOLE, Reader, Refused
+from sniproxy.wire.http1_reader import CLOSE, HEAD, IDLE, REFUSED, WHOLE, Reader, Refused
 
 __all__ = (
     "EMPTY_LINES",
@@ -60,6 +61,10 @@ INTERIM: Final = 32
 """How many interim responses may precede one that counts."""
 
 _CR: Final = 13
+
+# What makes a first line wrong before its end is there.
+_SPOILED_REQUEST: Final = re.compile(rb"[\0-\x0c\x0e-\x1f\x7f]|\r(?!\Z)")
+_SPOILED_STATUS: Final = re.compile(rb"[\0-\x08\x0a-\x0c\x0e-\x1f\x7f]|\r(?!\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,7 @@ class RequestReader(Reader):
         limits = self._limits
         buffer = self._buffer
         if line_end + 2 - self._at > limits.line:
+            check_method(buffer[self._at : line_end])
             raise Fault(URI_TOO_LARGE, "client sent too long URI", READING_LINE)
         if stop - self._at > limits.header * limits.count:
             raise Fault(HEADER_TOO_LARGE, "client sent too large request", READING_HEADERS)
@@ -168,11 +174,11 @@ class RequestReader(Reader):
         start = at
         if not self._lined:
             start = buffer.find(b"\r\n", at)
+            check_method(buffer[at:])
             if (len(buffer) if start < 0 else start + 1) - at >= limits.line:
                 raise Fault(URI_TOO_LARGE, "client sent too long URI", READING_LINE)
             if start < 0:
-                check_method(buffer[at:])
-                if SPOILED_LINE.search(buffer, max(at, self._scanned)):
+                if _SPOILED_REQUEST.search(buffer, max(at, self._scanned)):
                     raise Fault(BAD_REQUEST, "client sent invalid request", READING_LINE)
                 self._scanned = max(at, len(buffer) - 3)
                 return
@@ -289,7 +295,9 @@ class ResponseReader(Reader):
             if start >= 0:
                 read_status_line(buffer[at:start])
                 self._lined = True
-            elif not b"HTTP/1.".startswith(buffer[at : at + 7]) or SPOILED_LINE.search(buffer, max(at, self._scanned)):
+            elif not b"HTTP/1.".startswith(buffer[at : at + 7]) or _SPOILED_STATUS.search(
+                buffer, max(at, self._scanned)
+            ):
                 raise Fault(BAD_GATEWAY, "upstream sent no valid HTTP/1.0 header", READING_RESPONSE)
         if self._spoiled(max(start, at)):
             raise Fault(BAD_GATEWAY, "upstream sent invalid header", READING_RESPONSE)

@@ -8,11 +8,20 @@ same, and each section has a parser of its own: it never sees a body, nor two me
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 Headers = tuple[tuple[str, str], ...]
+
+SPOILED: Final = re.compile(rb"\0|(?<!\r)\n|\r(?!\n|\Z)|\n[\t ]")
+"""
+Ends of line that are not CR LF, a NUL, a line that goes on in the next: what is wrong as soon as it comes, before
+there is a whole section to be read.
+"""
 
 _LINE: Final = b"GET / HTTP/1.1\r\n"
 
@@ -50,12 +59,12 @@ class Section(NamedTuple):
     @ivar headers: names as sent, and values.
     @ivar fields: values by names in lower case, joined where a name is repeated.
     @ivar repeated: the names, in lower case, that come more than once.
-    @ivar wrong: None, or what llhttp refuses; then the rest is what came before that.
+    @ivar wrong: None, or what llhttp refuses; then C{headers} and C{fields} may lack any of those there are.
     """
 
     headers: Headers
     fields: dict[str, str]
-    repeated: tuple[str, ...]
+    repeated: Collection[str]
     wrong: str | None
 
 
@@ -64,18 +73,21 @@ def read_section(block: bytes) -> Section:
     @param block: lines of fields and the empty line at their end, at which it ends.
     """
     got = _Fields()
-    wrong = None
     try:
         HttpRequestParser(got).feed_data(_LINE + block)
     except HttpParserUpgrade:
         # Said of a whole head that asks for another protocol.
         pass
     except HttpParserError as error:
-        wrong = str(error)
-    if wrong is None and not got.whole:
+        return _wrong(block, got, str(error))
+    if not got.whole:
         raise AssertionError(f"llhttp sees another end: {block!r}")
+    return _told(got)
+
+
+def _told(got: _Fields) -> Section:
     if not got.names:
-        return Section((), {}, (), wrong)
+        return Section((), {}, (), None)
     # All at once: names are ASCII, and no value holds an end of line.
     joined = b"\n".join(got.values)
     values = joined.decode("utf-8", "surrogateescape").split("\n")
@@ -86,14 +98,25 @@ def read_section(block: bytes) -> Section:
     headers = tuple(zip(sent.split("\n"), values, strict=True))
     fields = dict(zip(names, values, strict=True))
     if len(fields) == len(names):
-        return Section(headers, fields, (), wrong)
-    return Section(headers, _joined(names, values), tuple(name for name in fields if names.count(name) > 1), wrong)
-
-
-def _joined(names: list[str], values: list[str]) -> dict[str, str]:
-    fields: dict[str, str] = {}
+        return Section(headers, fields, (), None)
+    gathered: dict[str, list[str]] = {}
     for name, value in zip(names, values, strict=True):
-        if name in fields:
-            value = f"{fields[name]}{'; ' if name == 'cookie' else ', '}{value}"
-        fields[name] = value
-    return fields
+        gathered.setdefault(name, []).append(value)
+    repeated = {name for name, several in gathered.items() if len(several) > 1}
+    for name in repeated:
+        fields[name] = ("; " if name == "cookie" else ", ").join(gathered[name])
+    return Section(headers, fields, repeated, None)
+
+
+def _wrong(block: bytes, got: _Fields, error: str) -> Section:
+    """
+    What llhttp refuses, with as much as one needs to say why.
+    """
+    if SPOILED.search(_LINE + block):
+        # Whoever had seen the bytes come one by one would have stopped there, and known nothing of the rest.
+        return Section((), {}, (), "spoiled line")
+    told = _told(got)
+    names = Counter(line.partition(b":")[0].lower() for line in block.split(b"\r\n"))
+    # A name that is repeated may be what llhttp stopped at.
+    repeated = {name.decode("utf-8", "surrogateescape") for name, times in names.items() if times > 1}
+    return Section(told.headers, told.fields, repeated, error)

@@ -32,6 +32,7 @@ _REQUEST_LINE: Final = re.compile(rb"[A-Z_-]+ [\x21-\x7e\x80-\xff]+ HTTP/[1-9][0
 _METHOD: Final = re.compile(rb"[A-Z_-]+(?: |\Z)")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[0-9] [1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?")
 _LENGTH: Final = re.compile(r"[0-9]{1,19}")
+_BOTH: Final = '{} sent "Content-Length" and "Transfer-Encoding" headers at the same time'
 _MOST: Final = 2**63 - 1
 """The largest length there can be: nginx's off_t."""
 
@@ -123,13 +124,12 @@ def _body_length(section: Section, status: int, who: str, action: str) -> int | 
     fields = section.fields
     coding = fields.get("transfer-encoding")
     length = fields.get("content-length")
-    for name in section.repeated:
-        if name in ("transfer-encoding", "content-length"):
-            raise Fault(status, f'{who} sent duplicate header line: "{name}: {fields[name]}"', action)
+    for name in ("Content-Length", "Transfer-Encoding") if section.repeated else ():
+        if name.lower() in section.repeated:
+            raise Fault(status, f'{who} sent duplicate header line: "{name}"', action)
     if coding is not None:
         if length is not None:
-            words = f'{who} sent "Content-Length" and "Transfer-Encoding" headers at the same time'
-            raise Fault(status, words, action)
+            raise Fault(status, _BOTH.format(who), action)
         if coding.lower() != "chunked":
             unknown = NOT_IMPLEMENTED if status == BAD_REQUEST else status
             raise Fault(unknown, f'{who} sent unknown "Transfer-Encoding": "{coding}"', action)
@@ -143,14 +143,21 @@ def _body_length(section: Section, status: int, who: str, action: str) -> int | 
 
 def _sound(section: Section, status: int, who: str, action: str) -> None:
     """
-    @raise Fault: llhttp refuses the fields.
+    @raise Fault: llhttp refuses the fields. Where that is for the framing, with nginx's words and status for it.
     """
-    if section.wrong is None:
+    wrong = section.wrong
+    if wrong is None:
         return
-    # What is wrong may be the framing, for which nginx has words and a status of its own.
+    guilty = [name for name in ("Content-Length", "Transfer-Encoding") if name in wrong]
+    if len(guilty) == 2:
+        raise Fault(status, _BOTH.format(who), action)
+    # What it has told may be at fault alone.
     _body_length(section, status, who, action)
-    if "Content-Length" in section.wrong:
-        raise Fault(status, f'{who} sent invalid "Content-Length" header', action)
+    for name in guilty:
+        if name == "Content-Length":
+            raise Fault(status, f'{who} sent invalid "{name}" header', action)
+        unknown = NOT_IMPLEMENTED if status == BAD_REQUEST else status
+        raise Fault(unknown, f'{who} sent unknown "{name}"', action)
     raise Fault(status, f"{who} sent invalid header{' line' if who == 'client' else ''}", action)
 
 

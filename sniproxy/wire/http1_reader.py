@@ -12,6 +12,7 @@ import re
 from typing import ClassVar, Final, NamedTuple
 
 from sniproxy.wire.http1_body import END, Chunks, Data, End
+from sniproxy.wire.http1_fields import SPOILED
 from sniproxy.wire.http1_head import BAD_REQUEST, READING_BODY, Fault, decode, read_trailers
 
 TRAILERS_LIMIT: Final = 8192
@@ -29,9 +30,6 @@ CLOSE: Final = 5
 WHOLE: Final = 6
 REFUSED: Final = 7
 
-# Ends of line that are not CR LF, a NUL, and a line that goes on in the next.
-SPOILED: Final = re.compile(rb"\0|(?<!\r)\n|\r(?!\n|\Z)|\n[\t ]")
-SPOILED_LINE: Final = re.compile(rb"[\0-\x0c\x0e-\x1f\x7f]|\r(?!\Z)")
 LINE_END: Final = re.compile(rb"[\r\n]")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_NAMES: Final = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:)*")
+_NAMES: Final = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+\x00)*")
 _TARGET: Final = re.compile(r"[^\x00-\x20\x7f]+")
 
 
@@ -21,10 +21,11 @@ def _head(line: str, headers: Iterable[tuple[str, str]]) -> bytes:
     text = line
     lines = 2
     for name, value in headers:
-        names += f"{name}:"
+        names += f"{name}\0"
         text += f"\r\n{name}: {value}"
         lines += 1
     text += "\r\n\r\n"
+    # A name with a NUL in it could pass for two, but not below.
     if not _NAMES.fullmatch(names):
         raise ValueError("no name of a header field")
     if text.count("\r") != lines or text.count("\n") != lines or "\0" in text:
