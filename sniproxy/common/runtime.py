@@ -133,6 +133,8 @@ class Runtime:
     @ivar build: the configuration.
     @ivar error_log: of the main block.
     @ivar sessions: those under way.
+    @ivar idle: connections that have nothing under way, each with a C{leave()}.
+    @ivar stopped: whether no more is begun.
     @ivar drained: called when it has stopped and the last session is over.
     """
 
@@ -147,11 +149,12 @@ class Runtime:
         self.error_log: ErrorLog = error_log_of(build, build.root)
         files_of(build).gather(engine.network.later)
         self.sessions: set[Session] = set()
+        self.idle: set[Any] = set()
+        self.stopped = False
         self.drained: Callable[[], None] | None = None
         self._log = Logger()
         self._listeners: list[Any] = []
         self._resolvers: dict[ResolverSettings, Resolver] = {}
-        self._stopped = False
         self._endings: list[Ending] = [begin(self) for begin in build.shared.get(attend, ())]
 
     def open(self, sockets: dict[Address, socket.socket]) -> None:
@@ -193,7 +196,7 @@ class Runtime:
         A session is over.
         """
         self.sessions.discard(session)
-        if self._stopped and not self.sessions:
+        if self.stopped and not self.sessions:
             self._finish()
 
     def resolver(self, settings: ResolverSettings | None) -> Resolver | None:
@@ -232,7 +235,9 @@ class Runtime:
         Accept no more; sessions go on. C{drained} is called when there are none, perhaps now.
         """
         self.pause()
-        self._stopped = True
+        self.stopped = True
+        for connection in list(self.idle):
+            connection.leave()
         if not self.sessions:
             self._finish()
 

@@ -101,6 +101,7 @@ class Session:
     @ivar action: what it is doing, in nginx's words, for the error log; empty for nothing in particular.
     @ivar upstream: the upstream's name for the error log; None before there is one.
     @ivar traffic: who counts bytes; None before content.
+    @ivar plain_on_tls: the client speaks something else than TLS where TLS is expected, and content takes it.
     @ivar pending: what it waits for besides its client.
     @ivar upstream_states: one record for each peer that was tried.
     @ivar tls: facts about TLS with the client, or None; see L{sniproxy.common.ssl}.
@@ -128,6 +129,7 @@ class Session:
         "listening",
         "number",
         "pending",
+        "plain_on_tls",
         "runtime",
         "server",
         "status",
@@ -153,6 +155,7 @@ class Session:
         self.traffic: Traffic | None = None
         self.pending: Cancellable | None = None
         self.tls: Any = None
+        self.plain_on_tls = False
         self.captures: tuple[str, ...] | None = None
         self._upstream_states: list[Any] | None = None
         self._values: dict[str, str | None] | None = None

@@ -8,6 +8,8 @@ from zope.interface import alsoProvides
 from sniproxy.common.access import access
 from sniproxy.common.geo import geo
 from sniproxy.common.hash import hash_
+from sniproxy.common.ip_hash import ip_hash
+from sniproxy.common.keepalive import keepalive
 from sniproxy.common.least_conn import least_conn
 from sniproxy.common.least_time import least_time
 from sniproxy.common.limit_conn import limit_conn
@@ -22,6 +24,7 @@ from sniproxy.common.ssl import ssl
 from sniproxy.common.upstream import upstream
 from sniproxy.common.upstream_zone import upstream_zone
 from sniproxy.config.internals import INTERNALS as internals
+from sniproxy.http.core import http_core
 from sniproxy.logs.error_log import errlog
 from sniproxy.service.core import service_core
 from sniproxy.stream.core import core
@@ -39,7 +42,10 @@ __all__ = [
     "errlog",
     "geo",
     "hash_",
+    "http_core",
     "internals",
+    "ip_hash",
+    "keepalive",
     "least_conn",
     "least_time",
     "limit_conn",

@@ -16,9 +16,10 @@ from sniproxy import plugins
 from sniproxy.config.build import Build, configure
 from sniproxy.config.grammar import Rest, no_rest
 from sniproxy.errors import ConfigError, ConfigErrors
+from sniproxy.http import core as http_core
 from sniproxy.interfaces import IModule
 from sniproxy.service.snapshot import World
-from sniproxy.stream.core import assemble
+from sniproxy.stream import core as stream_core
 
 
 def modules() -> tuple[IModule, ...]:
@@ -97,7 +98,7 @@ def load(
         lookup=asked.lookup,
         globals_text=globals_text,
         time=time.time,
-        assemble=(assemble,),
+        assemble=(stream_core.assemble, http_core.assemble),
         rest=rest,
     )
     build.live = read  # what names of clients lead to was not there to be written down

@@ -37,6 +37,7 @@ from sniproxy.common.server import Server
 from sniproxy.common.session import Session
 from sniproxy.config.build import Build, configure
 from sniproxy.config.grammar import Node
+from sniproxy.http import core as http_core
 from sniproxy.interfaces import ILeg
 from sniproxy.levels import DEBUG
 from sniproxy.logs.error_log import ErrorLog
@@ -46,7 +47,7 @@ from sniproxy.net.relay import PumpRelay
 from sniproxy.net.timers import Deadlines
 from sniproxy.net.tls_leg import TlsLeg
 from sniproxy.plugins import shipped
-from sniproxy.stream.core import assemble
+from sniproxy.stream import core as stream_core
 from tests.support.datagrams import DatagramReactor
 
 T = TypeVar("T")
@@ -152,7 +153,7 @@ def configured(
         glob=lambda pattern: [path for path in files if path == pattern],
         lookup=lookup,
         time=time,
-        assemble=(assemble,),
+        assemble=(stream_core.assemble, http_core.assemble),
     )
 
 

@@ -1,0 +1,68 @@
+"""
+The body of a request, pulled by whoever wants it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class BodyError(Exception):
+    """
+    There will be no whole body.
+
+    @ivar status: what the request comes to: 400, 408, 413, 499.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def _nothing() -> None:
+    """
+    Nobody waits.
+    """
+
+
+class Body:
+    """
+    Reads only when it is asked: whoever does not ask makes the client wait. Holds nothing.
+
+    @ivar length: what was announced; None where it is not known beforehand, 0 where there is none.
+    @ivar most: bytes there may be; 0 for no limit.
+    @ivar received: bytes so far.
+    @ivar done: whether it has been read to its end.
+    @ivar discarded: nobody wants it any more.
+    @ivar trailers: the fields behind it.
+    @ivar on_data: called when reading may go on, after C{read} answered None.
+    """
+
+    __slots__ = ("_exchange", "discarded", "done", "length", "most", "on_data", "received", "trailers")
+
+    def __init__(self, exchange: Any, length: int | None) -> None:
+        self._exchange = exchange
+        self.length = length
+        self.most = 0
+        self.received = 0
+        self.done = length == 0
+        self.discarded = False
+        self.trailers: tuple[tuple[str, str], ...] = ()
+        self.on_data: Callable[[], None] = _nothing
+
+    def read(self) -> bytes | None:
+        """
+        @return: what came next; None when there is nothing now; C{b""} at the end.
+        @raise BodyError: it is broken, too large, too late, or the client has gone.
+        """
+        if self.done:
+            return b""
+        data: bytes | None = self._exchange.read_body()
+        if data:
+            self.received += len(data)
+            if self.most and self.received > self.most and not self.discarded:
+                raise BodyError(413)
+        elif data is not None:
+            self.done = True
+        return data

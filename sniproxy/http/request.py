@@ -1,0 +1,866 @@
+"""
+One request on its way through the phases, and how it is answered.
+
+Strategy: a request never knows how it came. An L{Exchange} of HTTP/1 or HTTP/2 reads its body and writes its answer;
+the request walks its place's handlers, as a session does those of its server, is the subject of variables, and has a
+deadline of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from sniproxy.addresses import Address
+from sniproxy.common.phases import (
+    BAD_REQUEST,
+    FORBIDDEN,
+    INTERNAL_SERVER_ERROR,
+    Answer,
+)
+from sniproxy.common.session import INTERNAL_ERROR
+from sniproxy.http.body import Body
+from sniproxy.http.headers import Headers
+from sniproxy.http.pages import page_of
+from sniproxy.http.phases import (
+    BODYLESS,
+    CERTIFICATE_ERROR,
+    CLIENT_CLOSED,
+    CLOSE,
+    LAST_CONNECTION,
+    MISDIRECTED,
+    MOVED_PERMANENTLY,
+    NO_CERTIFICATE,
+    NOT_FOUND,
+    PLAIN_ON_TLS,
+    REQUEST_TIMEOUT,
+    SPECIAL,
+    TOO_LARGE,
+    HttpPhase,
+)
+from sniproxy.http.uri import BadTarget, escape, host_of, target_of
+from sniproxy.levels import ALERT, ERROR, INFO
+from sniproxy.net.timers import NEVER
+
+if TYPE_CHECKING:
+    from sniproxy.common.listening import Listening
+    from sniproxy.common.runtime import Runtime
+    from sniproxy.common.session import Session
+    from sniproxy.http.place import Place
+    from sniproxy.http.server import HttpServer
+
+Pairs = Sequence[tuple[str, str]]
+
+MOST_REDIRECTS: Final = 10
+"""How often a request may be sent elsewhere from within (NGX_HTTP_MAX_URI_CHANGES)."""
+
+LAST_PHASE: Final = HttpPhase.CONTENT
+
+_HTML: Final = "text/html"
+
+
+class Exchange(Protocol):
+    """
+    What carries one request and its answer.
+
+    @ivar text: C{"HTTP/1.1"} and its like.
+    @ivar head_sent: bytes of answers' heads so far.
+    """
+
+    text: str
+    head_sent: int
+
+    def read_body(self) -> bytes | None:
+        """
+        @return: what came next of the request's body; None when there is nothing now, and the body's C{on_data} will be
+            called; C{b""} at its end.
+        @raise BodyError: there will be no whole body.
+        """
+
+    def begin(self, request: Request, reply: Reply, bodyless: bool) -> None:
+        """
+        Take the head of the answer. It may be kept until there is more.
+        """
+
+    def send(self, data: bytes) -> bool:
+        """
+        Take a piece of the answer's body.
+
+        @return: False where no more should come until the request's C{on_writable} is called.
+        """
+
+    def flush(self) -> None:
+        """
+        Send what is kept.
+        """
+
+    def end(self, trailers: Pairs) -> None:
+        """
+        The answer is whole. C{request.sent} is called when the client's side has taken it.
+        """
+
+    def abort(self) -> None:
+        """
+        The answer that was begun, or none at all, is all there will be: the client shall notice.
+        """
+
+    def upgrade(self, reply: Reply) -> Any:
+        """
+        Send the head of an answer 101 and give the connection up.
+
+        @return: its leg, what the client has sent already held in it; None where this exchange cannot.
+        """
+
+
+class Reply:
+    """
+    The head of an answer.
+
+    @ivar reason: the phrase behind the status; None for the usual one.
+    @ivar headers: with Content-Type and its like, without those that concern the connection.
+    @ivar length: of the body, or None where it is not known beforehand.
+    @ivar trailers: whether fields will follow the body.
+    """
+
+    __slots__ = ("headers", "length", "reason", "status", "trailers")
+
+    def __init__(
+        self, status: int, headers: Headers | Pairs = (), length: int | None = None, reason: str | None = None
+    ) -> None:
+        self.status = status
+        self.headers = headers if isinstance(headers, Headers) else Headers(headers)
+        self.length = length
+        self.reason = reason
+        self.trailers = False
+
+
+class Request:
+    """
+    Owned by its exchange; is over once, and then tells C{cleanup} and the log.
+
+    @ivar session: the connection.
+    @ivar server: chosen by the host that was asked for.
+    @ivar place: in force.
+    @ivar method: as sent.
+    @ivar line: the request line as sent; for HTTP/2 what it would be.
+    @ivar target: path and arguments as sent.
+    @ivar uri: the path, decoded and cleaned; internal redirects change it.
+    @ivar args: behind the question mark; empty for none.
+    @ivar question: whether there is a question mark.
+    @ivar text: C{HTTP/1.1}, C{HTTP/2.0}.
+    @ivar headers: received.
+    @ivar fields: their values by names in lower case, several of one name joined by commas.
+    @ivar host: asked for, in lower case without port; empty for none.
+    @ivar internal: it was sent on from within.
+    @ivar begun: when its first byte came, on the clock of deadlines.
+    @ivar started: the same on the wall.
+    @ivar length: bytes of it so far.
+    @ivar body: its body.
+    @ivar status: of the answer; 0 until it is known.
+    @ivar reply: the head of the answer, once that was begun.
+    @ivar bytes_sent: to the client, C{$bytes_sent}: heads too.
+    @ivar body_sent: of the body alone.
+    @ivar upstream_states: one record for each peer that was tried.
+    @ivar upstream: the upstream's name for the error log.
+    @ivar keep_alive: whether the connection may carry another request.
+    @ivar on_writable: called when C{send} may go on.
+    @ivar gone: called when the client has gone before it was answered; answers whether it has taken care.
+    @ivar cleanup: called once when it is over.
+    @ivar over: whether it is.
+    @ivar changed: the C{uri} has changed, and a location is to be found again.
+    """
+
+    __slots__ = (
+        "_handlers",
+        "_notes",
+        "_on_expired",
+        "_peer",
+        "_phase",
+        "_step",
+        "_values",
+        "_verdict",
+        "action",
+        "args",
+        "begun",
+        "body",
+        "body_sent",
+        "bodyless",
+        "bucket",
+        "captures",
+        "changed",
+        "cleanup",
+        "due",
+        "exchange",
+        "fields",
+        "gone",
+        "headers",
+        "host",
+        "internal",
+        "keep_alive",
+        "length",
+        "line",
+        "method",
+        "on_writable",
+        "over",
+        "place",
+        "question",
+        "redirects",
+        "reply",
+        "server",
+        "session",
+        "started",
+        "status",
+        "target",
+        "text",
+        "upstream",
+        "upstream_states",
+        "uri",
+    )
+
+    def __init__(self, session: Session, exchange: Exchange, server: HttpServer, begun: float) -> None:
+        self.session = session
+        self.exchange = exchange
+        self.server = server
+        self.place: Place = server.place
+        self.begun = begun
+        self.started = 0.0
+        self.method = ""
+        self.line = ""
+        self.target = ""
+        self.uri = ""
+        self.args = ""
+        self.question = False
+        self.text = exchange.text
+        self.headers = Headers()
+        self.fields: dict[str, str] = {}
+        self.host = ""
+        self.internal = False
+        self.length = 0
+        self.body = Body(exchange, 0)
+        self.status = 0
+        self.reply: Reply | None = None
+        self.bodyless = False
+        self.body_sent = 0
+        self.upstream_states: list[Any] = []
+        self.upstream: str | None = None
+        self.keep_alive = True
+        self.action = "reading client request headers"
+        self.on_writable: Callable[[], None] = _nothing
+        self.gone: Callable[[], bool] | None = None
+        self.cleanup: list[Callable[[], None]] = []
+        self.over = False
+        self.changed = False
+        self.redirects = 0
+        self.captures: tuple[str, ...] | None = None
+        self.due = NEVER
+        self.bucket = 0
+        self._peer: Address | None = None
+        self._values: dict[str, str | None] | None = None
+        self._notes: dict[Any, Any] | None = None
+        self._on_expired: Callable[[], None] | None = None
+        self._handlers: list[Callable[[Request], Any]] = []
+        self._phase = 0
+        self._step = 0
+        self._verdict = 0
+
+    # What handlers and variables read; named as on a session.
+
+    @property
+    def runtime(self) -> Runtime:
+        """
+        The configuration at work.
+        """
+        return self.session.runtime
+
+    @property
+    def clock(self) -> Runtime:
+        """
+        C{now()} for intervals and C{time()} for the wall.
+        """
+        return self.session.runtime
+
+    @property
+    def listening(self) -> Listening:
+        """
+        The address it came in by.
+        """
+        return self.session.listening
+
+    @property
+    def number(self) -> int:
+        """
+        The connection's serial number.
+        """
+        return self.session.number
+
+    @property
+    def peer(self) -> Address:
+        """
+        The client's address, or what a proxy before us has told that is believed.
+        """
+        return self._peer or self.session.peer
+
+    @peer.setter
+    def peer(self, address: Address) -> None:
+        self._peer = address
+
+    @property
+    def local(self) -> Address:
+        """
+        The address the client connected to.
+        """
+        return self.session.local
+
+    @property
+    def tls(self) -> Any:
+        """
+        Facts about TLS with the client, or None.
+        """
+        return self.session.tls
+
+    @property
+    def hello(self) -> Any:
+        """
+        The ClientHello, when one was read.
+        """
+        return self.session.hello
+
+    @property
+    def values(self) -> dict[str, str | None]:
+        """
+        Cached variables; made on first use.
+        """
+        if self._values is None:
+            self._values = {}
+        return self._values
+
+    @property
+    def notes(self) -> dict[Any, Any]:
+        """
+        Whatever modules keep for this request; made on first use.
+        """
+        if self._notes is None:
+            self._notes = {}
+        return self._notes
+
+    @property
+    def bytes_sent(self) -> int:
+        """
+        Bytes of the answer, with its head.
+        """
+        return self.exchange.head_sent + self.body_sent
+
+    @property
+    def scheme(self) -> str:
+        """
+        C{http} or C{https}.
+        """
+        return "http" if self.session.tls is None else "https"
+
+    # The beginning.
+
+    def start(self) -> None:
+        """
+        The head has been read: find out who is asked for what, and go.
+        """
+        self.run(self._start)
+
+    def _start(self) -> None:
+        server = self.server
+        self.action = "processing client request"
+        session = self.session
+        if session.plain_on_tls:
+            self.info("client sent plain HTTP request to HTTPS port")
+            self.finalize(PLAIN_ON_TLS)
+            return
+        try:
+            target = target_of(self.target, server.place.limits.merge_slashes)
+        except BadTarget:
+            self.info("client sent invalid request")
+            self.finalize(BAD_REQUEST)
+            return
+        named = target.host if target.host is not None else self.fields.get("host")
+        if named:
+            host = host_of(named)
+            if host is None:
+                self.info("client sent invalid host header")
+                self.finalize(BAD_REQUEST)
+                return
+            self.host = host
+            if self.listening.by_name:
+                chosen: Any = self.listening.choose(host, self)
+                self.server, self.place = chosen, chosen.place
+        self.target, self.uri = target.raw, target.path
+        if target.args is not None:
+            self.args, self.question = target.args, True
+        if self.scheme == "https" and self.server.verify != "off":
+            status = self._judge()
+            if status:
+                self.finalize(status)
+                return
+        self._enter(HttpPhase.POST_READ)
+        self._walk()
+
+    def _judge(self) -> int:
+        """
+        What C{ssl_verify_client} of the server makes of the client's certificate.
+
+        @return: a status, or 0.
+        """
+        session = self.session
+        if self.server is not session.server:
+            self.info("client attempted to request the server name different from the one that was negotiated")
+            return MISDIRECTED
+        judgement = session.tls.judgement
+        if judgement.ok:
+            return 0
+        self.info(judgement.message)
+        return NO_CERTIFICATE if judgement.certificate is None else CERTIFICATE_ERROR
+
+    # The walk.
+
+    def _enter(self, phase: int) -> None:
+        self._phase = phase
+        self._step = 0
+        self._handlers = self.place.phases[phase]
+
+    def resume(self) -> None:
+        """
+        Go on with the next handler. Nothing happens in a request that is over.
+        """
+        if not self.over:
+            self.run(self._walk)
+
+    def answer(self, answer: Any) -> None:
+        """
+        Go on as if the handler that waited had answered this at once.
+        """
+        if self.over or answer is Answer.WAIT:
+            return
+        self.run(self._answered, answer)
+
+    def _answered(self, answer: Any) -> None:
+        if self._take(answer):
+            self._walk()
+
+    def _walk(self) -> None:
+        while not self.over:
+            if self._step < len(self._handlers):
+                handler = self._handlers[self._step]
+                self._step += 1
+                answer = handler(self)
+                if answer is not None and not self._take(answer):
+                    return
+            elif not self._next_phase():
+                return
+
+    def _take(self, answer: Any) -> bool:
+        """
+        @return: whether the walk goes on.
+        """
+        if answer is Answer.WAIT:
+            return False
+        if self._phase == HttpPhase.ACCESS:
+            if answer is Answer.DONE:
+                if self.place.limits.satisfy_any:
+                    self._verdict = 0
+                    self._step = len(self._handlers)
+                return True
+            if answer in (FORBIDDEN, 401) and self.place.limits.satisfy_any:
+                self._verdict = answer
+                return True
+        if answer is None:
+            return True
+        if answer is Answer.DONE:
+            self._step = len(self._handlers)
+            return True
+        self.finalize(answer)
+        return False
+
+    def _next_phase(self) -> bool:
+        phase = self._phase
+        if phase == HttpPhase.ACCESS and self._verdict:
+            self.finalize(self._verdict)
+            return False
+        if phase == HttpPhase.SERVER_REWRITE or (phase == HttpPhase.REWRITE and self.changed):
+            if self.changed and phase == HttpPhase.REWRITE:
+                self.redirects += 1
+                if self.redirects > MOST_REDIRECTS:
+                    self.error(f'rewrite or internal redirection cycle while processing "{self.uri}"')
+                    self.finalize(INTERNAL_SERVER_ERROR)
+                    return False
+            self.changed = False
+            if not self._locate():
+                return False
+            self._enter(HttpPhase.REWRITE)
+            return True
+        if phase == LAST_PHASE:
+            self._content()
+            return False
+        self._enter(phase + 1)
+        return True
+
+    def _locate(self) -> bool:
+        """
+        Find the location of the path.
+
+        @return: whether the walk goes on.
+        """
+        top = self.server.place
+        found, _ = top.inside.find(self.uri, self) if top.inside else (None, False)
+        self.place = place = found or top
+        if place.excepted is not None and self.method not in place.excepted[0]:
+            self.place = place.excepted[1]
+        if found is not None and len(found.name) == len(self.uri) + 1 and found.regex is None:
+            self.redirect_out(MOVED_PERMANENTLY, escape(self.uri) + "/" + (f"?{self.args}" if self.args else ""))
+            return False
+        return self._admit()
+
+    def _admit(self) -> bool:
+        """
+        @return: whether the place takes the request.
+        """
+        limits = self.place.limits
+        if limits.internal and not self.internal:
+            self.finalize(NOT_FOUND)
+            return False
+        self.body.most = limits.body_size
+        length = self.body.length
+        if length is not None and limits.body_size and length > limits.body_size and not self.body.discarded:
+            self.error(f"client intended to send too large body: {length} bytes")
+            self.finalize(TOO_LARGE)
+            return False
+        return True
+
+    def _content(self) -> None:
+        self.action = ""
+        content = self.place.content or self.place.fallback
+        if content is None:
+            self.finalize(NOT_FOUND)
+        else:
+            content(self)
+
+    # Elsewhere.
+
+    def redirect(self, uri: str, args: str | None = None) -> None:
+        """
+        Go on as a request for another path, from the server's rewrite phase on.
+
+        @param args: None for no arguments.
+        """
+        self.redirects += 1
+        if self.redirects > MOST_REDIRECTS:
+            self.error(f'rewrite or internal redirection cycle while internally redirecting to "{uri}"')
+            self._special(INTERNAL_SERVER_ERROR)
+            return
+        self.uri = uri
+        self.args = args or ""
+        self.question = args is not None
+        self.internal = True
+        self.changed = False
+        self.place = self.server.place
+        self._enter(HttpPhase.SERVER_REWRITE)
+        self.run(self._walk)
+
+    def named(self, name: str) -> None:
+        """
+        Go on in a named location.
+
+        @param name: with its C{@}.
+        """
+        self.redirects += 1
+        if self.redirects > MOST_REDIRECTS:
+            self.error(f'rewrite or internal redirection cycle while redirecting to named location "{name}"')
+            self._special(INTERNAL_SERVER_ERROR)
+            return
+        place = self.server.named.get(name)
+        if place is None:
+            self.error(f'could not find named location "{name}"')
+            self._special(INTERNAL_SERVER_ERROR)
+            return
+        self.place = place
+        self.internal = True
+        self.changed = False
+        self._enter(HttpPhase.REWRITE)
+        self.run(self._walk)
+
+    def redirect_out(self, status: int, location: str) -> None:
+        """
+        Send the client elsewhere.
+
+        @param location: a path of ours, or a whole address.
+        """
+        self._special(status, location)
+
+    def absolute(self, location: str) -> str:
+        """
+        What C{Location} says for a path of ours: scheme, host and port before it, unless C{absolute_redirect off}.
+        """
+        limits = self.place.limits
+        if not location.startswith("/") or not limits.absolute_redirect:
+            return location
+        host = self.host
+        if limits.server_name_in_redirect or not host:
+            host = self.server.names[0] if self.server.names and self.server.names[0] else self.local.host
+        port = self.local.port
+        usual = port == (443 if self.scheme == "https" else 80)
+        shown = "" if usual or not limits.port_in_redirect or not port else f":{port}"
+        return f"{self.scheme}://{host}{shown}{location}"
+
+    # The answer.
+
+    def finalize(self, status: int) -> None:
+        """
+        Answer a status: as C{error_page} says, or with nginx's own page; or, where an answer has been begun already,
+        break it off.
+        """
+        if self.over:
+            return
+        self.stop_waiting()
+        if status in (CLOSE, CLIENT_CLOSED, REQUEST_TIMEOUT):
+            self.status = self.status or status
+            self.drop()
+            return
+        if self.reply is not None:
+            self.abort()
+            return
+        if status < SPECIAL and status not in (201, 204):
+            self.respond(status)
+            return
+        if status in LAST_CONNECTION:
+            self.keep_alive = False
+        hook = self.place.error_page
+        if hook is not None and hook(self, status):
+            return
+        self._special(status)
+
+    def _special(self, status: int, location: str | None = None) -> None:
+        """
+        Answer with nginx's own page.
+        """
+        self.stop_waiting()
+        shown, body = page_of(status, self.place.limits, self.fields.get("user-agent", ""))
+        if status in LAST_CONNECTION:
+            self.keep_alive = False
+        headers = Headers()
+        if body:
+            headers.add("Content-Type", _HTML)
+        if location is not None:
+            headers.add("Location", self.absolute(location))
+        self.status = status
+        self._answer(Reply(shown, headers, len(body or b"")), body or b"")
+
+    def respond(
+        self, status: int, body: bytes = b"", content_type: str | None = None, headers: Headers | Pairs = ()
+    ) -> None:
+        """
+        Answer at once, and wholly.
+
+        @param headers: more fields; a Content-Type of their own goes before C{content_type}.
+        """
+        found = headers if isinstance(headers, Headers) else Headers(headers)
+        if content_type is not None and found.get("content-type") is None:
+            found.add("Content-Type", content_type)
+        self.status = status
+        self._answer(Reply(status, found, len(body)), body)
+
+    def _answer(self, reply: Reply, body: bytes) -> None:
+        self.begin(reply)
+        if body and not self.over:
+            self.send(body)
+        if not self.over:
+            self.end()
+
+    def begin(self, reply: Reply) -> None:
+        """
+        Begin the answer; C{send} and C{end} follow.
+        """
+        if not self.status:
+            self.status = reply.status
+        self.reply = reply
+        for change in self.place.filters:
+            change(self, reply)
+        self.bodyless = self.method == "HEAD" or reply.status in BODYLESS
+        self.exchange.begin(self, reply, self.bodyless)
+
+    def send(self, data: bytes) -> bool:
+        """
+        @return: False where no more should come until C{on_writable} is called.
+        """
+        if self.bodyless:
+            return True
+        self.body_sent += len(data)
+        return self.exchange.send(data)
+
+    def flush(self) -> None:
+        """
+        Send what was taken and is kept until there is more.
+        """
+        self.exchange.flush()
+
+    def end(self, trailers: Pairs = ()) -> None:
+        """
+        The answer is whole.
+        """
+        self.exchange.end(trailers)
+
+    def abort(self) -> None:
+        """
+        There will be no more of the answer that was begun; the client shall notice.
+        """
+        if not self.over:
+            self.keep_alive = False
+            self.exchange.abort()
+
+    def drop(self) -> None:
+        """
+        End without an answer.
+        """
+        if not self.over:
+            self.keep_alive = False
+            self.exchange.abort()
+
+    # The end, called by exchanges.
+
+    def lost(self) -> None:
+        """
+        The client has gone before it was answered.
+        """
+        if self.over or (self.gone is not None and self.gone()):
+            return
+        self.finalize(CLIENT_CLOSED)
+
+    def done(self) -> None:
+        """
+        It is over, whatever became of it: clean up, and write the log.
+        """
+        if self.over:
+            return
+        self.over = True
+        self._on_expired = None
+        self.runtime.deadlines.clear(self)
+        cleanup, self.cleanup = self.cleanup, []
+        for step in (*cleanup, self._write_log):
+            try:
+                step()
+            except Exception:
+                self.runtime.internal_error()
+                self.log(ALERT, INTERNAL_ERROR)
+        # What was handed in knows the request: circles would live until the collector comes.
+        self.on_writable = _nothing
+        self.gone = None
+        self.body.on_data = _nothing
+
+    def _write_log(self) -> None:
+        for handler in self.place.phases[HttpPhase.LOG]:
+            handler(self)
+
+    # Waits and faults.
+
+    def wait(self, seconds: float, expired: Callable[[], None]) -> None:
+        """
+        Call C{expired} in that many seconds, unless there is another wait or an end before. One wait at a time.
+        """
+        self._on_expired = expired
+        self.runtime.deadlines.set(self, seconds)
+
+    def stop_waiting(self) -> None:
+        """
+        What was waited for has come.
+        """
+        self._on_expired = None
+        self.due = NEVER
+
+    def expired(self) -> None:
+        """
+        The deadline has passed.
+        """
+        on_expired, self._on_expired = self._on_expired, None
+        if on_expired is not None:
+            self.run(on_expired)
+
+    def run(self, step: Callable[..., None], *arguments: Any) -> None:
+        """
+        Call what was waited for. If it raises, that is our fault and the end of this request, and of nothing else.
+        """
+        try:
+            step(*arguments)
+        except Exception:
+            self.runtime.internal_error()
+            self.crashed()
+
+    def crashed(self) -> None:
+        """
+        There was an internal error in something done for this request: 500, or an end in the middle.
+        """
+        if self.over:
+            return
+        self.log(ALERT, INTERNAL_ERROR)
+        if self.reply is None:
+            self.place = self.server.place
+            try:
+                self._special(INTERNAL_SERVER_ERROR)
+                return
+            except Exception:
+                self.runtime.internal_error()
+        self.abort()
+
+    # The log.
+
+    def log(self, level: int, message: str) -> None:
+        """
+        Write to the error log of the place in force, with what nginx adds for a request.
+        """
+        error_log = self.place.error_log
+        if level > error_log.level:
+            return
+        parts = [message]
+        if self.action:
+            parts.append(f" while {self.action}")
+        parts.append(f", client: {self.client_text()}, server: {self.server_text()}")
+        if self.line:
+            parts.append(f', request: "{self.line}"')
+        if self.upstream is not None:
+            parts.append(f', upstream: "{self.upstream}"')
+        host = self.fields.get("host")
+        if host is not None:
+            parts.append(f', host: "{host}"')
+        referer = self.fields.get("referer")
+        if referer is not None:
+            parts.append(f', referrer: "{referer}"')
+        error_log.write(level, "".join(parts), self.session.number)
+
+    def client_text(self) -> str:
+        """
+        The client as the error log names it: without its port.
+        """
+        try:
+            peer = self.peer
+        except OSError:
+            return "unknown"
+        return "unix:" if peer.family == "unix" else peer.host
+
+    def server_text(self) -> str:
+        """
+        The server as the error log names it: by its first name.
+        """
+        return self.server.names[0] if self.server.names else ""
+
+    def error(self, message: str) -> None:
+        """
+        Log at the level C{error}.
+        """
+        self.log(ERROR, message)
+
+    def info(self, message: str) -> None:
+        """
+        Log at the level C{info}.
+        """
+        if self.place.error_log.level >= INFO:
+            self.log(INFO, message)
+
+
+def _nothing() -> None:
+    """
+    Nobody waits.
+    """

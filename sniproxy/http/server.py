@@ -1,0 +1,39 @@
+"""
+One C{server} block of C{http}, ready to run: a server like any other, whose content speaks HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sniproxy.common.server import Server
+from sniproxy.config.directives import Scope
+from sniproxy.http.place import Locations, Place
+from sniproxy.logs.error_log import ErrorLog
+
+
+class HttpServer(Server):
+    """
+    @ivar place: what holds outside of any location.
+    @ivar named: its C{location @name}s.
+    @ivar verify: C{ssl_verify_client}.
+    @ivar http2: whether its clients may speak HTTP/2.
+    """
+
+    def __init__(self, scope: Scope, error_log: ErrorLog, tcp_nodelay: bool, limits: Any) -> None:
+        super().__init__(scope, error_log, tcp_nodelay)
+        self.lenient = True
+        self.place = Place(scope, self, error_log, limits)
+        self.named: dict[str, Place] = {}
+        self.verify = "off"
+        self.http2 = False
+
+    def dissolve(self) -> None:
+        """
+        @see: L{Server.dissolve}
+        """
+        super().dissolve()
+        for place in (self.place, *self.named.values()):
+            place.dissolve()
+        self.place.inside = Locations()
+        self.named = {}
