@@ -219,13 +219,14 @@ def _join(build: Build, found: dict[Address, Listening], listen: Listen, server:
     if known is not None and server in known.servers:
         build.error(f"a duplicate listen {text}", listen.node)
         return
+    before = listen.options if known is None else known.options
     if known is None:
         known = found[listen.address] = Listening(listen.address, listen.options, listen.ssl, server, listen.node)
     elif listen.options.given:
         if known.options.given:
             build.error(f"duplicate listen options for {text}", listen.node)
         known.options = listen.options
-    if known.servers and (known.ssl, known.proxy_protocol) != (listen.ssl, listen.proxy_protocol):
+    if known.servers and _redefined(known, listen, before.given):
         build.warn(f"protocol options redefined for {text}", listen.node)
     known.ssl = known.ssl or listen.ssl
     known.proxy_protocol = known.proxy_protocol or listen.proxy_protocol
@@ -238,25 +239,70 @@ def _join(build: Build, found: dict[Address, Listening], listen: Listen, server:
         known.default = server
 
 
+def _redefined(known: Listening, listen: Listen, given: bool) -> bool:
+    """
+    Whether one more C{listen} takes from an address, or adds to it, what others may not expect (as
+    ngx_stream_add_addresses finds it): to add ssl with the options of the socket, in one place, is no surprise.
+
+    @param given: whether options of the socket were written down before.
+    """
+    before = {name for name in ("ssl", "proxy_protocol") if getattr(known, name)}
+    now = {name for name in ("ssl", "proxy_protocol") if getattr(listen, name)}
+    other = known.agreed is not None and now != known.agreed
+    if now - before:
+        found = (given and not listen.options.given) or known.changed or bool(before - now)
+        known.agreed, known.changed = frozenset(before), True
+    elif before - now:
+        found = listen.options.given or other
+        known.agreed, known.changed = frozenset(now), True
+    else:
+        found = (listen.options.given and known.changed) or other
+        known.agreed = frozenset(now)
+    return found
+
+
+_FAULTS: Final = "faults of server names"
+"""The key in C{build.shared}: by address, what is wrong with its names, and where."""
+
+
 def _name(build: Build, server: Server) -> None:
     """
-    Tell the addresses of a server its names.
+    Tell the addresses of a server its names; without C{server_name} it has one that is empty.
     """
     scope = server.scope
     # as many directives as values, unless one of them is wrong and nothing of this will be used
-    for node, names in zip(scope.nodes.get(SERVER_NAME, ()), scope[SERVER_NAME], strict=False):
-        server.names += tuple(name for name in names if isinstance(name, str))
+    named = list(zip(scope.nodes.get(SERVER_NAME, ()), scope[SERVER_NAME], strict=False))
+    assert scope.node is not None
+    for node, names in named or [(scope.node, ("",))]:
+        server.names += tuple(name for name in names if isinstance(name, str) and named)
         for listening in server.listenings:
             for name in names:
                 if isinstance(name, Regex):
                     listening.add_pattern(name, server)
-                elif name:
-                    _name_on(build, listening, name, server, node)
+                else:
+                    verdict = listening.add_name(name, server)
+                    if verdict is not Verdict.TAKEN:
+                        faults = build.shared.setdefault(_FAULTS, {}).setdefault(listening.address, [])
+                        faults.append((verdict, name, node))
 
 
-def _name_on(build: Build, listening: Listening, name: str, server: Server, node: Node) -> None:
-    verdict = listening.add_name(name, server)
-    if verdict is Verdict.INVALID:
-        build.error(f'invalid server name or wildcard "{name}" on {listening.text}', node)
-    elif verdict is Verdict.CONFLICT:
-        build.warn(f'conflicting server name "{name}" on {listening.text}, ignored', node)
+def judge_names(build: Build) -> None:
+    """
+    When all servers have joined: find out on which addresses names mean something, and say what is wrong with them
+    there. Where a server is alone its names are not looked at, as in nginx.
+    """
+    faults: dict[Address, list[tuple[Verdict, str, Node]]] = build.shared.pop(_FAULTS, {})
+    for listening in listenings(build):
+        captures = any(
+            isinstance(name, Regex) and name.captures
+            for names in listening.default.scope[SERVER_NAME]
+            for name in names
+        )
+        listening.by_name = len(listening.servers) > 1 or captures
+        if not listening.by_name:
+            continue
+        for verdict, name, node in faults.get(listening.address, ()):
+            if verdict is Verdict.INVALID:
+                build.error(f'invalid server name or wildcard "{name}" on {listening.text}', node)
+            else:
+                build.warn(f'conflicting server name "{name}" on {listening.text}, ignored', node)

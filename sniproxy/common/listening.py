@@ -76,7 +76,10 @@ class Listening:
     @ivar proxy_protocol: whether a PROXY header comes before anything else.
     @ivar servers: in file order.
     @ivar default: the server of those who name none.
-    @ivar by_name: whether a name may choose another server than the default.
+    @ivar by_name: whether a name means something: it may choose another server than the default, or an expression may
+        capture from it.
+    @ivar changed: whether what one C{listen} said of protocols was not what others had said.
+    @ivar agreed: the protocols that the last of several C{listen}s named, or None.
     """
 
     address: Address
@@ -88,6 +91,8 @@ class Listening:
     servers: list[Server] = field(default_factory=list)
     by_name: bool = False
     proxy_protocol: bool = False
+    changed: bool = False
+    agreed: frozenset[str] | None = None
     text: str = ""
     udp: bool = False
     _names: Hostnames[Server] = field(default_factory=Hostnames)
@@ -111,13 +116,14 @@ class Listening:
 
     def choose(self, name: str | None, session: Any) -> Server:
         """
-        @param name: normalised, or None where the client named nobody.
+        @param name: normalised, or None where the client named nobody; empty for a server whose name is empty.
         @param session: whose captures the expression that chose sets.
         """
-        if name:
+        if name is not None:
             server = self._names.find(name)
             if server is not None:
                 return server
+        if name:
             for pattern, server in self._patterns:
                 if pattern.test(session, name.encode()):
                     return server

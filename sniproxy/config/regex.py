@@ -86,11 +86,12 @@ class Regex:
 
     @ivar text: as it stands in the file, without the tilde.
     @ivar names: the variables that its named groups set, in lower case as variables are.
+    @ivar captures: whether it has groups that capture.
     @ivar nested: whether it repeats what repeats, as C{(a+)+} does: the time to find that a text does not match may
         double with each of its characters, and Python's engine knows no limit.
     """
 
-    __slots__ = ("_named", "_search", "names", "nested", "text")
+    __slots__ = ("_named", "_search", "captures", "names", "nested", "text")
 
     def __init__(self, text: str, caseless: bool = False) -> None:
         """
@@ -104,6 +105,7 @@ class Regex:
         except (re.error, OverflowError, RecursionError) as problem:
             raise ConfigError(f'pcre2_compile() failed: {_words(str(problem))} in "{text}"') from None
         self._search: Callable[[bytes], re.Match[bytes] | None] = compiled.search
+        self.captures = compiled.groups > 0
         self._named = tuple((name.lower(), number - 1) for name, number in compiled.groupindex.items())
         self.names = tuple(name for name, _ in self._named)
 

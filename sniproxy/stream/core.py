@@ -11,7 +11,7 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from sniproxy.common.core_variables import CORE_VARIABLES
-from sniproxy.common.listen import LISTEN, SERVER_NAME, TCP_NODELAY, join, listenings
+from sniproxy.common.listen import LISTEN, SERVER_NAME, TCP_NODELAY, join, judge_names
 from sniproxy.common.server import Server, no_content
 from sniproxy.config import values
 from sniproxy.config.build import Build
@@ -75,5 +75,4 @@ def assemble(build: Build) -> None:
                 build.error(error, server.scope.node)
         if server.content is no_content:
             build.warn("no handler for server: its clients are sent away", server.scope.node)
-    for listening in listenings(build):
-        listening.by_name = len(listening.servers) > 1
+    judge_names(build)

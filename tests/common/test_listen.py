@@ -40,6 +40,16 @@ def warnings(made: Build) -> list[str]:
     return [str(warning) for warning in made.warnings]
 
 
+class Subject:
+    """
+    Whom an expression leaves its captures with.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[str, str | None] = {}
+        self.captures: tuple[str, ...] | None = None
+
+
 class ListenCase(SynchronousTestCase):
     """
     What tests of this module share.
@@ -266,16 +276,37 @@ class SharedAddressTests(ListenCase):
 
     def test_ssl_is_the_address(self) -> None:
         """
-        If one server says ssl all servers of that address speak TLS, whichever comes first; where they differ there
-        is a warning.
+        If one server says ssl all servers of that address speak TLS, whichever comes first.
         """
         for words in (("ssl", ""), ("", "ssl")):
-            made = build(*(f"listen 443 {word}; {TLS}" for word in words))
-            (listening,) = listenings(made)
+            (listening,) = listenings(build(*(f"listen 443 {word}; {TLS}" for word in words)))
             self.assertTrue(listening.ssl)
             self.assertNotIn(None, [server.tls for server in listening.servers])
-            self.assertEqual(warnings(made), ["protocol options redefined for 0.0.0.0:443 in /etc/edge.conf:3"])
-        self.assertEqual(warnings(build(f"listen 443 ssl; {TLS}", f"listen 443 ssl; {TLS}")), [])
+
+    def test_redefined_protocols(self) -> None:
+        """
+        To say ssl or proxy_protocol once for an address is enough; there is a warning where it is said in a place where
+        nobody looks for it, or where servers differ twice.
+        """
+        for words, lines in (
+            (("ssl", ""), ()),
+            (("", "ssl"), ()),
+            (("ssl", "ssl", "ssl"), ()),
+            (("ssl", "", ""), ()),
+            (("ssl", "", "ssl"), (4,)),
+            (("ssl", "proxy_protocol"), (3,)),
+            (("ssl", "ssl proxy_protocol"), ()),
+            (("ssl", "", "proxy_protocol"), (4,)),
+            (("", "ssl", "proxy_protocol"), (4,)),
+            (("", "ssl", "ssl"), (4,)),
+            (("bind", "ssl"), (3,)),
+            (("", "ssl bind"), ()),
+            (("ssl", "bind"), (3,)),
+            (("ssl", "", "ssl bind"), (4,)),
+        ):
+            made = build(*(f"listen 443 {word}; {TLS} server_name {number};" for number, word in enumerate(words)))
+            expected = [f"protocol options redefined for 0.0.0.0:443 in /etc/edge.conf:{line}" for line in lines]
+            self.assertEqual(warnings(made), expected, words)
 
 
 class ServerNameTests(ListenCase):
@@ -343,9 +374,44 @@ class ServerNameTests(ListenCase):
 
     def test_no_name(self) -> None:
         """
-        An empty name is for those who name nobody, as the default is.
+        A server without a name has an empty one, which two servers of an address cannot have: each but the first is a
+        warning, with the line of its name, or its own.
         """
-        self.assertEqual(warnings(build('listen 443; server_name "";', 'listen 443; server_name "";')), [])
+        conflict = 'conflicting server name "" on 0.0.0.0:443, ignored in /etc/edge.conf'
+        for one, two in (("", ""), ('server_name "";', 'server_name "";'), ("", 'server_name a "";')):
+            made = build(f"listen 443; {one}", f"listen 443; {two}")
+            self.assertEqual(warnings(made), [f"{conflict}:3"])
+        self.assertEqual(warnings(build("listen 443;", "listen 443; server_name a;", "listen 444;")), [])
+
+    def test_empty_name(self) -> None:
+        """
+        Who says an empty name gets the server that has it, who says none the default, and no expression is tried on it.
+        """
+        (listening,) = listenings(
+            build("listen 443; server_name a;", "listen 443; server_name ~^;", 'listen 443; server_name b "";')
+        )
+        self.assertEqual([self.chosen(listening, name) for name in (None, "", "c")], [0, 2, 1])
+
+    def test_alone_names_are_not_looked_at(self) -> None:
+        """
+        What is wrong with the names of a server that is alone is not told, unless an expression of it captures.
+        """
+        self.assertEqual(warnings(build("listen 443; server_name a a b.*.c ~d;")), [])
+        self.assertEqual(
+            warnings(build("listen 443; server_name a a ~(d);")),
+            ['conflicting server name "a" on 0.0.0.0:443, ignored in /etc/edge.conf:2'],
+        )
+
+    def test_alone_but_captures(self) -> None:
+        """
+        Where an expression of the only server captures, names mean something.
+        """
+        made = build("listen 443; server_name ~^(?<first>[a-z]+)[.]example$;")
+        (listening,) = listenings(made)
+        self.assertTrue(listening.by_name)
+        session = Subject()
+        listening.choose("www.example", session)
+        self.assertEqual((session.values, session.captures), ({"first": "www"}, ("www",)))
 
     def test_nested_repeats(self) -> None:
         """
@@ -378,7 +444,10 @@ class ServerNameTests(ListenCase):
             ("a.*.example", 'invalid server name or wildcard "a.*.example" on 0.0.0.0:443'),
             ("~", 'empty regex in server name "~"'),
         ):
-            self.assertEqual(self.complaints(f"listen 443; server_name {name};"), [f"{complaint} in /etc/edge.conf:2"])
+            self.assertEqual(
+                self.complaints(f"listen 443; server_name {name};", "listen 443; server_name c;"),
+                [f"{complaint} in /etc/edge.conf:2"],
+            )
         (complaint,) = self.complaints('listen 443; server_name "~(";')
         self.assertIn("in /etc/edge.conf:2", complaint)
 

@@ -69,6 +69,12 @@ class CaptureTests(SynchronousTestCase):
         self.assertEqual(subject.captures, ("ab", ""))
         self.assertEqual(subject.values, {"first": "ab", "sec": ""})
 
+    def test_whether_it_captures(self) -> None:
+        """
+        It is known whether there are groups that capture.
+        """
+        self.assertEqual([Regex(text).captures for text in ("a(b)", "(?<n>a)", "(?:a)b")], [True, True, False])
+
     def test_no_match_touches_nothing(self) -> None:
         """
         The captures of an earlier match survive a later failure, and a match without groups empties them.
