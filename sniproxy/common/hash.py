@@ -1,5 +1,5 @@
 """
-ngx_stream_upstream_hash_module: C{hash}.
+ngx_stream_upstream_hash_module and ngx_http_upstream_hash_module: C{hash}.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from sniproxy.balancing.hash import ConsistentHash, Hash
+from sniproxy.common.contexts import UPSTREAMS
 from sniproxy.common.session import Session
-from sniproxy.common.upstream import UPSTREAM_CONTEXT, balance_with
+from sniproxy.common.upstream import balance_with
 from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive, Inherit, Repeat, Scope
 from sniproxy.config.grammar import Node
@@ -34,9 +35,7 @@ def _hash(node: Node, build: Build, scope: Scope) -> Template:
     return template
 
 
-HASH: Final[Directive[Template | None]] = Directive(
-    "hash", (UPSTREAM_CONTEXT,), (1, 2), _hash, None, Inherit.NEVER, Repeat.LAST
-)
+HASH: Final[Directive[Template | None]] = Directive("hash", UPSTREAMS, (1, 2), _hash, None, Inherit.NEVER, Repeat.LAST)
 
 
 @implementer(IPlugin, IModule)

@@ -1,5 +1,5 @@
 """
-ngx_stream_upstream_least_conn_module: C{least_conn}.
+ngx_stream_upstream_least_conn_module and ngx_http_upstream_least_conn_module: C{least_conn}.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from sniproxy.balancing.least_conn import LeastConn
-from sniproxy.common.upstream import UPSTREAM_CONTEXT, balance_with
+from sniproxy.common.contexts import UPSTREAMS
+from sniproxy.common.upstream import balance_with
 from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive, Inherit, Repeat, Scope
 from sniproxy.config.grammar import Node
@@ -23,7 +24,7 @@ def _least_conn(node: Node, build: Build, scope: Scope) -> bool:
     return True
 
 
-LEAST_CONN: Final = Directive("least_conn", (UPSTREAM_CONTEXT,), (0, 0), _least_conn, False, Inherit.NEVER, Repeat.LAST)
+LEAST_CONN: Final = Directive("least_conn", UPSTREAMS, (0, 0), _least_conn, False, Inherit.NEVER, Repeat.LAST)
 
 
 @implementer(IPlugin, IModule)

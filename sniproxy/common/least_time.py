@@ -1,5 +1,5 @@
 """
-ngx_stream_upstream_least_time_module: C{least_time}.
+ngx_stream_upstream_least_time_module and ngx_http_upstream_least_time_module: C{least_time}.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from sniproxy.balancing.least_time import LeastTime, Times, Until
+from sniproxy.common.contexts import UPSTREAMS
+from sniproxy.common.listen import kind_of
 from sniproxy.common.session import Session
-from sniproxy.common.upstream import UPSTREAM_CONTEXT, balance_with
+from sniproxy.common.upstream import balance_with
 from sniproxy.common.upstream_variables import UpstreamState
 from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive, Inherit, Repeat, Scope
@@ -22,15 +24,20 @@ from sniproxy.config.values import one_of
 from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
 
-_UNTIL: Final = one_of({until.value: until for until in Until})
+_UNTIL: Final = {
+    "stream": one_of({until.value: until for until in Until}),
+    "http": one_of({"header": Until.FIRST_BYTE, "last_byte": Until.LAST_BYTE}),
+}
 
 
 def _least_time(node: Node, build: Build, scope: Scope) -> Until:
-    until = _UNTIL(node, build, scope)
+    kind = kind_of(scope)
+    until = _UNTIL[kind](node, build, scope)
     if len(node.args) > 1 and node.args[1] != "inflight":
         raise ConfigError(f'invalid parameter "{node.args[1]}"')
     inflight = len(node.args) > 1
-    balance_with(build, scope, partial(LeastTime, until=until, inflight=inflight, timing=times_of), node)
+    timing = times_of_request if kind == "http" else times_of
+    balance_with(build, scope, partial(LeastTime, until=until, inflight=inflight, timing=timing), node)
     return until
 
 
@@ -43,8 +50,16 @@ def times_of(session: Session) -> Times:
     return Times(state.connect_time, traffic.first_byte_time, state.session_time)
 
 
+def times_of_request(request: Any) -> Times:
+    """
+    The same of an http request, whose header is what a first byte is to a stream.
+    """
+    state = request.upstream_states[-1]
+    return Times(state.connect_time, state.header_time, state.response_time)
+
+
 LEAST_TIME: Final[Directive[Until | None]] = Directive(
-    "least_time", (UPSTREAM_CONTEXT,), (1, 2), _least_time, None, Inherit.NEVER, Repeat.LAST
+    "least_time", UPSTREAMS, (1, 2), _least_time, None, Inherit.NEVER, Repeat.LAST
 )
 
 

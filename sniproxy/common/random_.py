@@ -1,5 +1,5 @@
 """
-ngx_stream_upstream_random_module: C{random}.
+ngx_stream_upstream_random_module and ngx_http_upstream_random_module: C{random}.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from sniproxy.balancing.random_ import Random
-from sniproxy.common.upstream import UPSTREAM_CONTEXT, balance_with
+from sniproxy.common.contexts import UPSTREAMS
+from sniproxy.common.upstream import balance_with
 from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive, Inherit, Repeat, Scope
 from sniproxy.config.grammar import Node
@@ -31,7 +32,7 @@ def _random(node: Node, build: Build, scope: Scope) -> bool:
     return True
 
 
-RANDOM: Final = Directive("random", (UPSTREAM_CONTEXT,), (0, 2), _random, False, Inherit.NEVER, Repeat.LAST)
+RANDOM: Final = Directive("random", UPSTREAMS, (0, 2), _random, False, Inherit.NEVER, Repeat.LAST)
 
 
 @implementer(IPlugin, IModule)

@@ -1,15 +1,17 @@
 """
-Groups of peers: C{upstream} and its C{server}s, and the groups nobody wrote down (nginx's ngx_stream_upstream_module).
+Groups of peers: C{upstream} and its C{server}s, and the groups nobody wrote down (nginx's ngx_stream_upstream_module
+and ngx_http_upstream_module).
 
 Strategy: a group is made once for a configuration, when the whole file has been read, and is shared by all that pass to
-it: its peers keep what is known of them until the next reload.
+it: its peers keep what is known of them until the next reload. Groups of C{stream} and of C{http} know nothing of each
+other, whatever their names are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from twisted.plugin import IPlugin
 from zope.interface import implementer
@@ -19,6 +21,9 @@ from sniproxy.balancing.choice import Balancer, Choice, Clock, Disabled
 from sniproxy.balancing.peers import Group, Peer
 from sniproxy.balancing.roster import Member
 from sniproxy.balancing.round_robin import RoundRobin
+from sniproxy.common.contexts import HTTP_UPSTREAM, KINDS, UPSTREAMS
+from sniproxy.common.keepalive import DEFAULT, Keepalive, keepalive_of
+from sniproxy.common.listen import HTTP_PORT, kind_of
 from sniproxy.common.upstream_variables import VARIABLES
 from sniproxy.config.build import Build
 from sniproxy.config.directives import MANY, Directive, Inherit, Repeat, Scope
@@ -29,14 +34,16 @@ from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
 from sniproxy.levels import WARN
 
-if TYPE_CHECKING:
-    from sniproxy.common.session import Session
-
 Method = Callable[[Group, Clock, Disabled], Balancer]
 """A way of balancing: L{RoundRobin}, or what a directive inside C{upstream} chose."""
 
+Adopt = Callable[[tuple[Peer, ...], tuple[Peer, ...]], tuple[Peer, ...]]
+
 SLOW_START: Final = "a server that comes back has its whole weight at once"
 """Why there is no C{slow_start}."""
+
+STICKY: Final = "sessions are not sticky yet"
+"""Why there is no C{route=} and no C{drain}."""
 
 
 class Upstream:
@@ -47,9 +54,12 @@ class Upstream:
     @ivar peers: all of them, in file order; those whose addresses were found at run time come last.
     @ivar lines: the C{server}s it was made of, where it was written down.
     @ivar scope: its block, likewise.
+    @ivar adopt: makes peers such that other workers know of them, too: given those before and those from now on; None
+        where nobody else does.
+    @ivar keepalive: which connections to it are kept; None where there are no requests, and for a group of one session.
     """
 
-    __slots__ = ("_balancer", "lines", "name", "peers", "scope")
+    __slots__ = ("_balancer", "adopt", "keepalive", "lines", "name", "peers", "scope")
 
     def __init__(
         self,
@@ -58,11 +68,14 @@ class Upstream:
         method: Method = RoundRobin,
         lines: tuple[Line, ...] = (),
         scope: Scope | None = None,
+        keepalive: Keepalive | None = None,
     ) -> None:
         self.name = name
         self.peers = tuple(peers)
         self.lines = lines
         self.scope = scope
+        self.adopt: Adopt | None = None
+        self.keepalive = keepalive
         self._balancer = method(Group.of(name, self.peers), _now, _disabled)
 
     @property
@@ -76,8 +89,8 @@ class Upstream:
         """
         From now on it has these. Sessions under way go on with those they began with.
         """
-        self.peers = peers
-        self._balancer.renew(Group.of(self.name, peers))
+        self.peers = peers if self.adopt is None else self.adopt(self.peers, peers)
+        self._balancer.renew(Group.of(self.name, self.peers))
 
     def balancer(self) -> Balancer:
         """
@@ -85,39 +98,43 @@ class Upstream:
         """
         return self._balancer
 
-    def begin(self, session: Session) -> Choice:
+    def begin(self, subject: Any) -> Choice:
         """
-        One session's way through the peers.
+        The way of one session, or one request, through the peers.
         """
-        return self._balancer.begin(session)
+        return self._balancer.begin(subject)
 
 
-def _now(session: Session) -> float:
-    now: float = session.clock.now()
+def _now(subject: Any) -> float:
+    now: float = subject.clock.now()
     return now
 
 
-def _disabled(session: Session, peer: Peer) -> None:
-    session.log(WARN, "upstream server temporarily disabled")
+def _disabled(subject: Any, peer: Peer) -> None:
+    subject.log(WARN, "upstream server temporarily disabled")
 
 
 # What others ask of this module.
 
 
-def groups(build: Build) -> dict[str, Upstream]:
+def groups(build: Build, kind: str = "stream") -> dict[str, Upstream]:
     """
     The groups of a configuration by their names in lower case; to be asked only when the whole file has been read.
+
+    @param kind: C{"stream"} or C{"http"}: whose groups.
     """
-    known: dict[str, Upstream] | None = build.shared.get(groups)
+    known: dict[str, Upstream] | None = build.shared.get((groups, kind))
     if known is None:
-        known = build.shared[groups] = {}
-        for stream in build.root.inside("stream"):
-            for scope in stream.inside(UPSTREAM_CONTEXT):
+        known = build.shared[groups, kind] = {}
+        for around in build.root.inside(kind):
+            for scope in around.inside(f"{kind}.upstream"):
                 _add_group(known, scope, build)
     return known
 
 
-def implicit(build: Build, host: str, port: int | None, node: Node) -> Upstream:
+def implicit(
+    build: Build, host: str, port: int | None, node: Node, kind: str = "stream", text: str | None = None
+) -> Upstream:
     """
     The group that C{proxy_pass host:port} means: all addresses of the host, in turn. Made once for each host and port.
 
@@ -125,15 +142,17 @@ def implicit(build: Build, host: str, port: int | None, node: Node) -> Upstream:
 
     @param host: a name, or a numeric address with or without brackets.
     @param node: the directive that names it.
+    @param kind: C{"stream"} or C{"http"}.
+    @param text: what such an error quotes, where that is not the host.
     """
-    key = (implicit, host.lower(), port)
+    key = (implicit, kind, host.lower(), port)
     known: Upstream | None = build.shared.get(key)
     if known is not None:
         return known
     addresses: tuple[Address, ...] = ()
     if port is None:
-        build.error(f'no port in upstream "{f"[{host}]" if ":" in host else host}"', node)
-    elif host.lower() in groups(build):
+        build.error(f'no port in upstream "{text or (f"[{host}]" if ":" in host else host)}"', node)
+    elif host.lower() in groups(build, kind):
         build.error(f'upstream "{host}" may not have port {port}', node)
     elif (address := numeric(host, port)) is not None:
         addresses = (address,)
@@ -144,9 +163,10 @@ def implicit(build: Build, host: str, port: int | None, node: Node) -> Upstream:
             found = ()
         addresses = tuple(address for one in found if (address := numeric(one, port)) is not None)
         if not addresses:
-            build.error(f'host not found in upstream "{host}"', node)
-    text = host if port is None else f"{host}:{port}"
-    made = build.shared[key] = Upstream(host, [Peer(address, text) for address in addresses])
+            build.error(f'host not found in upstream "{text or host}"', node)
+    name = host if port is None else f"{host}:{port}"
+    peers = [Peer(address, name) for address in addresses]
+    made = build.shared[key] = Upstream(host, peers, keepalive=DEFAULT if kind == "http" else None)
     return made
 
 
@@ -203,7 +223,8 @@ def _add_group(known: dict[str, Upstream], scope: Scope, build: Build) -> None:
         build.error(ConfigError("no servers are inside upstream", node.file, node.end))
     lines = scope[SERVER]
     peers = [peer for line in lines for peer in line.peers()]
-    known[name.lower()] = Upstream(name, peers, _balancing(build, scope).method, lines, scope)
+    kept = keepalive_of(scope) if scope.context == HTTP_UPSTREAM else None
+    known[name.lower()] = Upstream(name, peers, _balancing(build, scope).method, lines, scope, kept)
     if lines and all(line.backup for line in lines):
         build.error(f'no servers in upstream "{name}"', node)
 
@@ -261,6 +282,8 @@ def _line(node: Node, build: Build, scope: Scope) -> Line:
     settings: dict[str, Any] = {}
     resolve = False
     for word in node.args[1:]:
+        if kind_of(scope) == "http" and word.split("=")[0] in ("route", "drain"):
+            raise ConfigError(f'"{word.split("=")[0]}" parameter is not supported by sniproxy: {STICKY}')
         if word == "backup" and not _balancing(build, scope).backups:
             raise ConfigError(f'balancing method does not support parameter "{word}"')
         if word in ("backup", "down"):
@@ -272,7 +295,8 @@ def _line(node: Node, build: Build, scope: Scope) -> Line:
             settings[name] = value
     text = node.args[0]
     service = settings.get("service")
-    place = upstream_place(text, need_port=resolve and service is None)
+    port = HTTP_PORT if kind_of(scope) == "http" else None
+    place = upstream_place(text, need_port=resolve and service is None and port is None)
     if service is not None:
         if not resolve:
             raise ConfigError(f'service upstream "{text}" requires "resolve" parameter')
@@ -281,8 +305,8 @@ def _line(node: Node, build: Build, scope: Scope) -> Line:
         if place.family is not None:
             raise ConfigError(f'service upstream "{text}" requires domain name')
     if resolve and place.family is None:
-        return Line(text, (), host=place.host, port=place.port or 0, **settings)
-    return Line(text, upstream_addresses(text, build.lookup), **settings)
+        return Line(text, (), host=place.host, port=place.port or port or 0, **settings)
+    return Line(text, upstream_addresses(text, build.lookup, port), **settings)
 
 
 def _parameter(word: str) -> tuple[str, Any]:
@@ -310,38 +334,34 @@ def _parameter(word: str) -> tuple[str, Any]:
     return name, value
 
 
-UPSTREAM_CONTEXT: Final = "stream.upstream"
+def _upstream(kind: str) -> Directive[tuple[Scope, ...]]:
+    return Directive("upstream", (kind,), (1, 1), block, (), repeat=Repeat.LISTED, opens=f"{kind}.upstream")
 
-UPSTREAM: Final[Directive[tuple[Scope, ...]]] = Directive(
-    "upstream",
-    ("stream",),
-    (1, 1),
-    block,
-    (),
-    repeat=Repeat.LISTED,
-    opens=UPSTREAM_CONTEXT,
-)
+
+BLOCKS: Final = tuple(_upstream(kind) for kind in KINDS)
+"""C{upstream}, which opens one context in C{stream} and another in C{http}."""
 
 SERVER: Final[Directive[tuple[Line, ...]]] = Directive(
-    "server", (UPSTREAM_CONTEXT,), (1, MANY), _line, (), inherit=Inherit.NEVER, repeat=Repeat.LISTED
+    "server", UPSTREAMS, (1, MANY), _line, (), inherit=Inherit.NEVER, repeat=Repeat.LISTED
 )
 
 
 @implementer(IPlugin, IModule)
 class UpstreamModule:
     """
-    C{upstream} blocks of the stream context.
+    C{upstream} blocks.
     """
 
     name = "stream_upstream"
-    directives = (UPSTREAM, SERVER)
+    directives = (*BLOCKS, SERVER)
     variables = VARIABLES
 
     def prepare(self, build: Build) -> None:
         """
         Make the groups, so that what is wrong with them is told even where nobody passes to them.
         """
-        groups(build)
+        for kind in KINDS:
+            groups(build, kind)
 
     def attach(self, server: Any, build: Build) -> None:
         """

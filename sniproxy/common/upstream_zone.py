@@ -1,6 +1,6 @@
 """
-ngx_stream_upstream_zone_module: C{zone}, and what needs one: peers by names that are asked again and again while the
-program runs (C{server NAME resolve}, C{service=}).
+ngx_stream_upstream_zone_module and ngx_http_upstream_zone_module: C{zone}, and what needs one: peers by names that are
+asked again and again while the program runs (C{server NAME resolve}, C{service=}).
 
 Strategy: what a zone shares among nginx's workers is shared here by all who are in one process. Each name has a
 L{Watch}, which asks, changes the group at one stroke, and asks again when the answer is not good any more. What it has
@@ -18,11 +18,13 @@ from zope.interface import implementer
 
 from sniproxy.addresses import Address, numeric
 from sniproxy.balancing.roster import Member, renewed
+from sniproxy.common.contexts import KINDS, UPSTREAMS
+from sniproxy.common.listen import kind_of
 from sniproxy.common.questions import NOT_FOUND
 from sniproxy.common.resolver import ResolveFailure, ResolverSettings, resolver
 from sniproxy.common.runtime import Ending, Runtime, attend
 from sniproxy.common.services import Place, ServiceLookup
-from sniproxy.common.upstream import UPSTREAM_CONTEXT, Line, Upstream, groups
+from sniproxy.common.upstream import Line, Upstream, groups
 from sniproxy.common.zones import SMALLEST, check, declare
 from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive, Inherit, Repeat, Scope
@@ -33,7 +35,8 @@ from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
 from sniproxy.levels import ERROR
 
-USE: Final = "upstream"
+USES: Final = {kind: f"{kind} upstream" for kind in KINDS}
+"""What a zone is for: those of one kind do not share it with those of the other."""
 
 SOON: Final = 0.001
 """Seconds after the begin in which a name is asked for that nobody knows."""
@@ -72,7 +75,8 @@ class Watch:
         @param memory: where what is heard is noted, by C{key}.
         """
         assert upstream.scope is not None
-        self.key = (upstream.scope[ZONE], upstream.name.lower(), line.host.lower(), line.service, line.backup)
+        kind = kind_of(upstream.scope)
+        self.key = (kind, upstream.scope[ZONE], upstream.name.lower(), line.host.lower(), line.service, line.backup)
         self._runtime = runtime
         self._reactor = runtime.engine.reactor
         self._upstream = upstream
@@ -193,7 +197,7 @@ def watched(build: Build) -> list[Watched]:
     The lines of all groups whose names are asked for while the program runs. What they lack is an error of the build.
     """
     found: list[Watched] = []
-    for upstream in groups(build).values():
+    for upstream in [upstream for kind in KINDS for upstream in groups(build, kind).values()]:
         lines = [line for line in upstream.lines if line.host]
         if not lines:
             continue
@@ -243,13 +247,11 @@ def _zone(node: Node, build: Build, scope: Scope) -> str:
         if given < SMALLEST:
             raise ConfigError(f'zone "{name}" is too small')
         size = given
-    declare(build, name, size, USE, node)
+    declare(build, name, size, USES[kind_of(scope)], node)
     return name
 
 
-ZONE: Final[Directive[str | None]] = Directive(
-    "zone", (UPSTREAM_CONTEXT,), (1, 2), _zone, None, Inherit.NEVER, Repeat.LAST
-)
+ZONE: Final[Directive[str | None]] = Directive("zone", UPSTREAMS, (1, 2), _zone, None, Inherit.NEVER, Repeat.LAST)
 
 
 @implementer(IPlugin, IModule)
@@ -266,7 +268,8 @@ class UpstreamZone:
         """
         Look who has to be watched. Even where that is nobody, what is known from before is to be forgotten.
         """
-        check(build, USE)
+        for use in USES.values():
+            check(build, use)
         lines = watched(build)
         attend(build, lambda runtime: watch(runtime, lines))
 

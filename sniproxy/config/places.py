@@ -193,12 +193,14 @@ def upstream_place(text: str, *, need_port: bool = True) -> Place:
     return found
 
 
-def upstream_addresses(text: str, lookup: Lookup) -> tuple[Address, ...]:
+def upstream_addresses(text: str, lookup: Lookup, port: int | None = None) -> tuple[Address, ...]:
     """
     All addresses of a peer, as they are at start-up. That there is no such host is told before that there is no port.
+
+    @param port: what is taken where the text has none.
     """
     found = upstream_place(text, need_port=False)
     try:
-        return found.addresses(lookup)
+        return found.addresses(lookup, port)
     except ConfigError as error:
         raise ConfigError(f'{error.message} in upstream "{text}"') from None

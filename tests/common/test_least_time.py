@@ -4,14 +4,19 @@ Tests for L{sniproxy.common.least_time}.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from twisted.plugin import IPlugin
+from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from sniproxy.balancing.least_time import LeastTime, Until
-from sniproxy.common.least_time import least_time
-from sniproxy.common.upstream import groups
+from sniproxy.balancing.least_time import LeastTime, Times, Until
+from sniproxy.common.least_time import least_time, times_of_request
+from sniproxy.common.upstream import groups, upstream
+from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IModule
 from tests.support.balanced import BalancedTestCase
+from tests.support.places import FakeRequest, Places
 from tests.support.sessions import World, configured
 
 
@@ -84,3 +89,34 @@ class LeasttimeTests(BalancedTestCase):
         self.assertEqual(self.complaints("least_time header;"), ['invalid value "header" in /etc/edge.conf:2'])
         self.assertEqual(self.complaints("least_time connect x;"), ['invalid parameter "x" in /etc/edge.conf:2'])
         configured("stream { upstream b { least_time connect; server 192.0.2.2:1; server 192.0.2.2:2 backup; } }")
+
+
+class HttpTests(SynchronousTestCase):
+    """
+    Groups of http.
+    """
+
+    def test_header(self) -> None:
+        """
+        The header of an answer is measured, or its end; the times are those of the last try.
+        """
+        for word, until in (("header", Until.FIRST_BYTE), ("last_byte inflight", Until.LAST_BYTE)):
+            text = f"upstream b {{ least_time {word}; server 192.0.2.1; server 192.0.2.2; }}"
+            balancer = groups(Places(text, [upstream, least_time]).build, "http")["b"].balancer()
+            assert isinstance(balancer, LeastTime)
+            self.assertEqual((balancer.until, balancer.inflight), (until, "inflight" in word))
+            request = FakeRequest()
+            request.upstream_states = [
+                None,
+                SimpleNamespace(connect_time=0.1, header_time=0.2, response_time=0.3),
+            ]
+            self.assertEqual(balancer.timing(request), Times(0.1, 0.2, 0.3))
+            self.assertEqual(times_of_request(request), Times(0.1, 0.2, 0.3))
+
+    def test_words(self) -> None:
+        """
+        The words of stream mean nothing in http.
+        """
+        text = "upstream b { least_time connect; server 192.0.2.1; }"
+        problem: ConfigErrors = self.assertRaises(ConfigErrors, Places, text, [upstream, least_time])
+        self.assertEqual(str(problem.errors[0]), 'invalid value "connect" in /etc/edge.conf:2')

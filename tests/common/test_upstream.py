@@ -11,6 +11,7 @@ from zope.interface.verify import verifyObject
 from sniproxy.addresses import Address
 from sniproxy.balancing.peers import Peer
 from sniproxy.balancing.round_robin import RoundRobin
+from sniproxy.common.keepalive import DEFAULT
 from sniproxy.common.upstream import (
     Upstream,
     balance_with,
@@ -25,6 +26,7 @@ from sniproxy.config.grammar import Node
 from sniproxy.config.values import block
 from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IBalancer, IModule
+from tests.support.places import Places
 from tests.support.sessions import lone_session
 
 NODE = Node("proxy_pass", ("x",), (False, False), None, "edge.conf", 9)
@@ -338,3 +340,69 @@ class SessionTests(Case):
         self.assertNotIn(group.group.peers[0], [group.begin(self.session).next() for _ in range(3)])
         self.session.runtime.now = lambda: 10.5
         self.assertIn(group.group.peers[0], [group.begin(self.session).next() for _ in range(3)])
+
+
+class HttpTests(Case):
+    """
+    Groups of http.
+    """
+
+    def test_apart(self) -> None:
+        """
+        Groups of one name in stream and http are two.
+        """
+        text = "stream { upstream b { server 192.0.2.1:22; } } http { upstream B { server 192.0.2.2:8080; } }"
+        found = Places(text, [upstream]).build
+        self.assertEqual(self.peers(groups(found)["b"]), [("192.0.2.1:22", "192.0.2.1:22")])
+        self.assertEqual(self.peers(groups(found, "http")["b"]), [("192.0.2.2:8080", "192.0.2.2:8080")])
+        self.assertEqual((groups(found)["b"].keepalive, groups(found, "http")["b"].keepalive), (None, DEFAULT))
+
+    def test_default_port(self) -> None:
+        """
+        A server without a port is on port 80, whether it is looked up now or later.
+        """
+        lines = "server 192.0.2.1; server [::1]; server two.example; server unix:/s; server d.example resolve;"
+        found = groups(Places(f"upstream b {{ {lines} }}", [upstream], names=NAMES).build, "http")["b"]
+        self.assertEqual(
+            self.peers(found),
+            [
+                ("192.0.2.1:80", "192.0.2.1"),
+                ("[::1]:80", "[::1]"),
+                ("192.0.2.1:80", "two.example"),
+                ("[2001:db8::1]:80", "two.example"),
+                ("unix:/s", "unix:/s"),
+            ],
+        )
+        self.assertEqual([(line.host, line.port) for line in found.lines if line.host], [("d.example", 80)])
+
+    def test_faults(self) -> None:
+        """
+        What is not carried is refused by its name; in stream it means nothing.
+        """
+        for line in ("server 192.0.2.1 route=a;", "server 192.0.2.1 drain;"):
+            word = "route" if "route" in line else "drain"
+            problem: ConfigErrors = self.assertRaises(ConfigErrors, Places, f"upstream b {{ {line} }}", [upstream])
+            self.assertEqual(
+                str(problem.errors[0]),
+                f'"{word}" parameter is not supported by sniproxy: sessions are not sticky yet in /etc/edge.conf:2',
+            )
+        self.assertEqual(
+            self.complaints("upstream b { server 192.0.2.1:1 drain; }")[0], 'invalid parameter "drain" in edge.conf:2'
+        )
+
+    def test_implicit(self) -> None:
+        """
+        A host has a group of its own in http, which keeps connections, and may not bear the name of one there.
+        """
+        text = "stream { upstream s { server 192.0.2.1:1; } } http { upstream h { server 192.0.2.1; } }"
+        made = Places(text, [upstream], names=NAMES).build
+        group = implicit(made, "two.example", 80, NODE, "http")
+        self.assertEqual((len(group.peers), group.keepalive), (2, DEFAULT))
+        self.assertIs(implicit(made, "two.example", 80, NODE, "http"), group)
+        self.assertIsNot(implicit(made, "two.example", 80, NODE), group)
+        implicit(made, "h", 80, NODE, "http")
+        implicit(made, "nobody", 80, NODE, "http", "nobody/path")
+        self.assertEqual(
+            [error.message for error in made.errors],
+            ['upstream "h" may not have port 80', 'host not found in upstream "nobody/path"'],
+        )
