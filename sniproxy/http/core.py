@@ -29,6 +29,7 @@ from sniproxy.http.http1 import Http1
 from sniproxy.http.limits import Limits
 from sniproxy.http.place import Place
 from sniproxy.http.server import HttpServer
+from sniproxy.http.variables import VARIABLES
 from sniproxy.interfaces import IModule
 from sniproxy.logs.error_log import error_log_of
 from sniproxy.wire.http1 import Limits as HeadLimits
@@ -163,7 +164,7 @@ class Core:
 
     name = "http_core"
     directives = DIRECTIVES
-    variables = ()
+    variables = VARIABLES
 
     def prepare(self, build: Build) -> None:
         """

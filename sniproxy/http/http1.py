@@ -16,11 +16,12 @@ from sniproxy.common.session import Session
 from sniproxy.common.ssl_errors import broken, level_of
 from sniproxy.http.body import Body, BodyError
 from sniproxy.http.dates import http_date
+from sniproxy.http.exchange import Pairs, Reply
 from sniproxy.http.headers import Headers
 from sniproxy.http.limits import Limits
 from sniproxy.http.pages import signature
 from sniproxy.http.phases import CLIENT_CLOSED, REQUEST_TIMEOUT
-from sniproxy.http.request import Pairs, Reply, Request
+from sniproxy.http.request import Request
 from sniproxy.http.server import HttpServer
 from sniproxy.http.statuses import reason
 from sniproxy.levels import INFO
@@ -264,6 +265,7 @@ class Http1:
         self._requests += 1
         request = Request(session, self, server, self._began)
         request.started = session.runtime.time() - (session.runtime.now() - self._began)
+        request.count = self._requests
         self.request = request
         self.head_sent = 0
         self._expecting = _BODY
@@ -286,7 +288,7 @@ class Http1:
 
     def read_body(self) -> bytes | None:
         """
-        @see: L{sniproxy.http.request.Exchange.read_body}
+        @see: L{sniproxy.http.exchange.Exchange.read_body}
         """
         request = self.request
         assert request is not None
@@ -341,7 +343,7 @@ class Http1:
 
     def begin(self, request: Request, reply: Reply, bodyless: bool) -> None:
         """
-        @see: L{sniproxy.http.request.Exchange.begin}
+        @see: L{sniproxy.http.exchange.Exchange.begin}
         """
         limits = request.place.limits
         headers = reply.headers
@@ -397,7 +399,7 @@ class Http1:
 
     def send(self, data: bytes) -> bool:
         """
-        @see: L{sniproxy.http.request.Exchange.send}
+        @see: L{sniproxy.http.exchange.Exchange.send}
         """
         if not data:
             return not self._out
@@ -415,14 +417,14 @@ class Http1:
 
     def flush(self) -> None:
         """
-        @see: L{sniproxy.http.request.Exchange.flush}
+        @see: L{sniproxy.http.exchange.Exchange.flush}
         """
         if self._out and not self._stuck:
             self._push()
 
     def end(self, trailers: Pairs) -> None:
         """
-        @see: L{sniproxy.http.request.Exchange.end}
+        @see: L{sniproxy.http.exchange.Exchange.end}
         """
         request = self.request
         assert request is not None
@@ -439,7 +441,7 @@ class Http1:
 
     def abort(self) -> None:
         """
-        @see: L{sniproxy.http.request.Exchange.abort}
+        @see: L{sniproxy.http.exchange.Exchange.abort}
         """
         request = self.request
         if request is None:
@@ -456,7 +458,7 @@ class Http1:
 
     def upgrade(self, reply: Reply) -> Any:
         """
-        @see: L{sniproxy.http.request.Exchange.upgrade}
+        @see: L{sniproxy.http.exchange.Exchange.upgrade}
         """
         request = self.request
         assert request is not None
@@ -572,6 +574,7 @@ class Http1:
         keep = request.keep_alive
         body = request.body
         body.discarded = True
+        request.complete = not self._left
         request.done()
         if not body.done and not self._failure:
             if not keep:

@@ -17,7 +17,8 @@ from sniproxy.http.phases import BY_NAME, HttpPhase
 from sniproxy.logs.error_log import ErrorLog
 
 if TYPE_CHECKING:
-    from sniproxy.http.request import Reply, Request
+    from sniproxy.http.exchange import Reply
+    from sniproxy.http.request import Request
     from sniproxy.http.server import HttpServer
 
 Handler = Callable[["Request"], Any]

@@ -8,8 +8,8 @@ deadline of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 from sniproxy.addresses import Address
 from sniproxy.common.phases import (
@@ -20,6 +20,7 @@ from sniproxy.common.phases import (
 )
 from sniproxy.common.session import INTERNAL_ERROR
 from sniproxy.http.body import Body
+from sniproxy.http.exchange import Exchange, Pairs, Reply
 from sniproxy.http.headers import Headers
 from sniproxy.http.pages import page_of
 from sniproxy.http.phases import (
@@ -49,89 +50,12 @@ if TYPE_CHECKING:
     from sniproxy.http.place import Place
     from sniproxy.http.server import HttpServer
 
-Pairs = Sequence[tuple[str, str]]
-
 MOST_REDIRECTS: Final = 10
 """How often a request may be sent elsewhere from within (NGX_HTTP_MAX_URI_CHANGES)."""
 
 LAST_PHASE: Final = HttpPhase.CONTENT
 
 _HTML: Final = "text/html"
-
-
-class Exchange(Protocol):
-    """
-    What carries one request and its answer.
-
-    @ivar text: C{"HTTP/1.1"} and its like.
-    @ivar head_sent: bytes of answers' heads so far.
-    """
-
-    text: str
-    head_sent: int
-
-    def read_body(self) -> bytes | None:
-        """
-        @return: what came next of the request's body; None when there is nothing now, and the body's C{on_data} will be
-            called; C{b""} at its end.
-        @raise BodyError: there will be no whole body.
-        """
-
-    def begin(self, request: Request, reply: Reply, bodyless: bool) -> None:
-        """
-        Take the head of the answer. It may be kept until there is more.
-        """
-
-    def send(self, data: bytes) -> bool:
-        """
-        Take a piece of the answer's body.
-
-        @return: False where no more should come until the request's C{on_writable} is called.
-        """
-
-    def flush(self) -> None:
-        """
-        Send what is kept.
-        """
-
-    def end(self, trailers: Pairs) -> None:
-        """
-        The answer is whole. C{request.sent} is called when the client's side has taken it.
-        """
-
-    def abort(self) -> None:
-        """
-        The answer that was begun, or none at all, is all there will be: the client shall notice.
-        """
-
-    def upgrade(self, reply: Reply) -> Any:
-        """
-        Send the head of an answer 101 and give the connection up.
-
-        @return: its leg, what the client has sent already held in it; None where this exchange cannot.
-        """
-
-
-class Reply:
-    """
-    The head of an answer.
-
-    @ivar reason: the phrase behind the status; None for the usual one.
-    @ivar headers: with Content-Type and its like, without those that concern the connection.
-    @ivar length: of the body, or None where it is not known beforehand.
-    @ivar trailers: whether fields will follow the body.
-    """
-
-    __slots__ = ("headers", "length", "reason", "status", "trailers")
-
-    def __init__(
-        self, status: int, headers: Headers | Pairs = (), length: int | None = None, reason: str | None = None
-    ) -> None:
-        self.status = status
-        self.headers = headers if isinstance(headers, Headers) else Headers(headers)
-        self.length = length
-        self.reason = reason
-        self.trailers = False
 
 
 class Request:
@@ -167,6 +91,9 @@ class Request:
     @ivar gone: called when the client has gone before it was answered; answers whether it has taken care.
     @ivar cleanup: called once when it is over.
     @ivar over: whether it is.
+    @ivar complete: whether all of its answer was sent.
+    @ivar count: the how manieth it is on its connection.
+    @ivar pipelined: it had come before the one before it was answered.
     @ivar changed: the C{uri} has changed, and a location is to be found again.
     """
 
@@ -189,6 +116,8 @@ class Request:
         "captures",
         "changed",
         "cleanup",
+        "complete",
+        "count",
         "due",
         "exchange",
         "fields",
@@ -202,6 +131,7 @@ class Request:
         "method",
         "on_writable",
         "over",
+        "pipelined",
         "place",
         "question",
         "redirects",
@@ -249,6 +179,9 @@ class Request:
         self.gone: Callable[[], bool] | None = None
         self.cleanup: list[Callable[[], None]] = []
         self.over = False
+        self.complete = False
+        self.count = 1
+        self.pipelined = False
         self.changed = False
         self.redirects = 0
         self.captures: tuple[str, ...] | None = None
