@@ -220,8 +220,18 @@ class Proxying:
         self._question = session.runtime.network.connect(peer.address, self._options, self._connected)
 
     def _late(self) -> None:
+        if self._leg is None:
+            self._call_it_proxying()
         self._session.error("upstream timed out (110: Connection timed out)")
         self._next()
+
+    def _call_it_proxying(self) -> None:
+        """
+        nginx looks once for what a client of TLS says, as soon as the first peer is being connected, and from then on
+        names what it does by that.
+        """
+        if self._session.tls is not None and len(self._session.upstream_states) == 1:
+            self._session.action = "proxying connection"
 
     def _next(self) -> None:
         """
@@ -258,6 +268,8 @@ class Proxying:
                 return
             where = "" if bits else f" to {self._peer.address.text}"
             level = ERROR if bits or outcome.errno in _USUAL else CRIT
+            if bits:
+                self._call_it_proxying()
             session.log(level, f"connect(){where} failed ({outcome.errno}: {outcome.strerror})")
             session.run(self._next)
             return

@@ -1107,6 +1107,29 @@ class TlsTests(ProxyingCase):
         upstream.say(b"answer")
         self.assertEqual(client.shake().heard, b"answer")
 
+    def test_no_upstream_for_tls(self) -> None:
+        """
+        Where a client speaks TLS the first peer fails "while proxying connection", as with nginx; later ones, and one
+        that fails at once, do so while it is connected.
+        """
+        good = identities()["good"]
+        text = (
+            "upstream back { server 192.0.2.2:1; server 192.0.2.2:2; } proxy_connect_timeout 3s;"
+            " server { listen 192.0.2.1:443 ssl; ssl_certificate a.pem; ssl_certificate_key a.key; proxy_pass back; }"
+        )
+        for at_once, first in ((False, "proxying connection"), (True, "connecting to upstream")):
+            world = World(text, {"/etc/a.pem": good.full_pem, "/etc/a.key": good.key_pem})
+            FarEnd(world.client(), client_connection("back.example")).shake()
+            world.attempt().fail(at_once=at_once)
+            world.attempt().fail()
+            told = [line.partition(" while ")[2].partition(",")[0] for line in world.lines if "refused" in line]
+            self.assertEqual(told, [first, "connecting to upstream"])
+        world = World(text, {"/etc/a.pem": good.full_pem, "/etc/a.key": good.key_pem})
+        FarEnd(world.client(), client_connection("back.example")).shake()
+        world.attempt()
+        world.pass_time(3.1)
+        self.assertIn("upstream timed out (110: Connection timed out) while proxying connection", "".join(world.lines))
+
 
 class HeaderTests(ProxyingCase):
     """
