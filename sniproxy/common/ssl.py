@@ -80,8 +80,14 @@ class Handshake:
         return looking.begin(self._seconds)
 
     def _failed(self, session: Session, error: OSError | None, seen: bool) -> int:
-        error = error or OSError(0, "")
-        session.log(level_of(error, "client"), broken(error, HANDSHAKE))
+        if not isinstance(error, TimeoutError):  # of a client that is late nginx says nothing
+            error = error or OSError(0, "")
+            session.log(level_of(error, "client"), broken(error, HANDSHAKE))
+        if self._tls is None:
+            try:
+                session.client.receive(HELLO_LIMIT)  # what nobody has read would end the connection with a reset
+            except OSError:
+                pass  # it has ended like that already
         return INTERNAL_SERVER_ERROR
 
     def _late(self) -> None:

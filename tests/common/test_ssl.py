@@ -528,16 +528,19 @@ class BadClientTests(SslCase):
         here.pass_time(1.9)
         self.assertFalse(far.leg.closed)
         here.pass_time(0.2)
-        self.assertRefused(here, far.leg, "client timed out (110: Connection timed out) while SSL handshaking")
+        self.assertRefused(here, far.leg, " connected to ")
 
     def test_silence(self) -> None:
         """
-        A client that says nothing is closed at the same deadline.
+        A client that says nothing, or half of something, is closed at the same deadline, and that is not told; what
+        it has said is read, so that it sees an end and no reset.
         """
-        here = world(server("ssl_handshake_timeout 5s;"))
-        leg = here.client()
-        here.pass_time(5.1)
-        self.assertRefused(here, leg, "client timed out (110: Connection timed out) while SSL handshaking")
+        for said in (b"", hellos.hello()[:30]):
+            here = world(server("ssl_handshake_timeout 5s;"))
+            leg = here.client(said)
+            here.pass_time(5.1)
+            self.assertRefused(here, leg, " connected to ")
+            self.assertEqual(bytes(leg._incoming), b"")
 
     def test_leaves(self) -> None:
         """
