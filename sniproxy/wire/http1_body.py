@@ -77,7 +77,7 @@ class Chunks:
         while at < end:
             if self._state == _DATA:
                 stop = min(at + self._left, end)
-                parts.append(buffer[at:stop])
+                parts.append(buffer[at:stop] if stop - at < end else buffer)
                 self._left -= stop - at
                 at = stop
                 if not self._left:

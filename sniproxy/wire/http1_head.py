@@ -2,7 +2,7 @@
 What the head of an HTTP/1 message says: its first line, its fields, and how its body is framed (RFC 9112).
 
 Strategy: first lines are read here by one expression each, since methods are any for nginx, and a list for llhttp,
-which reads the fields. Where the body ends is decided in one place, C{_body_length}, from the very fields that the
+which reads the fields. Where the body ends is decided in one place, C{body_length}, from the very fields that the
 caller is given.
 """
 
@@ -112,7 +112,7 @@ class Fault(WireError):
         self.action = action
 
 
-def _body_length(section: Section, status: int, who: str, action: str) -> int | None:
+def body_length(section: Section, status: int, who: str, action: str) -> int | None:
     """
     How long the body is: the one place that decides.
 
@@ -141,24 +141,24 @@ def _body_length(section: Section, status: int, who: str, action: str) -> int | 
     return int(length)
 
 
-def _sound(section: Section, status: int, who: str, action: str) -> None:
+def _fault(section: Section, wrong: str, status: int, who: str, action: str) -> Fault:
     """
-    @raise Fault: llhttp refuses the fields. Where that is for the framing, with nginx's words and status for it.
+    What llhttp refuses; where that is for the framing, with nginx's words and status for it.
     """
-    wrong = section.wrong
-    if wrong is None:
-        return
     guilty = [name for name in ("Content-Length", "Transfer-Encoding") if name in wrong]
     if len(guilty) == 2:
-        raise Fault(status, _BOTH.format(who), action)
-    # What it has told may be at fault alone.
-    _body_length(section, status, who, action)
-    for name in guilty:
-        if name == "Content-Length":
-            raise Fault(status, f'{who} sent invalid "{name}" header', action)
+        return Fault(status, _BOTH.format(who), action)
+    try:
+        # What it has told may be at fault alone.
+        body_length(section, status, who, action)
+    except Fault as fault:
+        return fault
+    if "Content-Length" in guilty:
+        return Fault(status, f'{who} sent invalid "Content-Length" header', action)
+    if guilty:
         unknown = NOT_IMPLEMENTED if status == BAD_REQUEST else status
-        raise Fault(unknown, f'{who} sent unknown "{name}"', action)
-    raise Fault(status, f"{who} sent invalid header{' line' if who == 'client' else ''}", action)
+        return Fault(unknown, f'{who} sent unknown "Transfer-Encoding"', action)
+    return Fault(status, f"{who} sent invalid header{' line' if who == 'client' else ''}", action)
 
 
 def _connection(fields: dict[str, str], minor: int) -> tuple[bool, bool]:
@@ -217,12 +217,13 @@ def read_request_head(line: bytes, block: bytes, most: int) -> RequestHead:
     """
     method, target, minor = read_request_line(line)
     section = read_section(block)
-    headers, fields, repeated, _ = section
-    _sound(section, BAD_REQUEST, "client", READING_HEADERS)
-    if len(headers) > most:
+    if section.wrong is not None:
+        raise _fault(section, section.wrong, BAD_REQUEST, "client", READING_HEADERS)
+    fields = section.fields
+    if len(section.headers) > most:
         raise Fault(HEADER_TOO_LARGE, "client sent too many header lines", READING_HEADERS)
-    length = _body_length(section, BAD_REQUEST, "client", READING_HEADERS)
-    if "host" in repeated:
+    length = body_length(section, BAD_REQUEST, "client", READING_HEADERS)
+    if "host" in section.repeated:
         words = f'client sent duplicate host header: "{fields["host"]}"'
         raise Fault(BAD_REQUEST, words, READING_HEADERS)
     if minor == 0:
@@ -236,7 +237,7 @@ def read_request_head(line: bytes, block: bytes, most: int) -> RequestHead:
         method,
         target,
         (1, minor),
-        headers,
+        tuple(section.headers),
         decode(line),
         0 if length == UNSAID else length,
         keep_alive,
@@ -266,8 +267,9 @@ def read_response_head(line: bytes, block: bytes, method: str) -> ResponseHead:
     """
     minor, status, reason = read_status_line(line)
     section = read_section(block)
-    _sound(section, BAD_GATEWAY, "upstream", READING_RESPONSE)
-    length = _body_length(section, BAD_GATEWAY, "upstream", READING_RESPONSE)
+    if section.wrong is not None:
+        raise _fault(section, section.wrong, BAD_GATEWAY, "upstream", READING_RESPONSE)
+    length = body_length(section, BAD_GATEWAY, "upstream", READING_RESPONSE)
     keep_alive, _ = _connection(section.fields, minor)
     chunked = until_close = False
     # RFC 9112, 6.3: these have no body, whatever their fields say.
@@ -285,7 +287,7 @@ def read_response_head(line: bytes, block: bytes, method: str) -> ResponseHead:
         status,
         reason,
         (1, minor),
-        section.headers,
+        tuple(section.headers),
         length,
         chunked,
         until_close,
@@ -309,4 +311,4 @@ def read_trailers(block: bytes, status: int, who: str, action: str) -> Headers:
     for name in ("transfer-encoding", "content-length", "host"):
         if name in section.fields:
             raise Fault(status, f'{who} sent "{name}" in trailers', action)
-    return section.headers
+    return tuple(section.headers)

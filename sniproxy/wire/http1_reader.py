@@ -163,14 +163,18 @@ class Reader:
             return END
         if state == LENGTH or state == CLOSE:
             at = self._at
-            data = self._buffer[at : at + self._left] if state == LENGTH else self._buffer[at:]
-            if not data:
+            data = self._buffer
+            size = len(data) - at
+            if not size:
                 return None
-            self._forward(at + len(data))
             if state == LENGTH:
-                self._left -= len(data)
+                size = min(size, self._left)
+                self._left -= size
                 if not self._left:
                     self._state = WHOLE
+            if size < len(data):
+                data = data[at : at + size]
+            self._forward(at + size)
             return Data(data)
         if state == CHUNKS and self._chunks is not None:
             data, at = self._chunks.read(self._buffer, self._at)

@@ -130,7 +130,7 @@ class RequestTests(SynchronousTestCase):
             events = list(drained(reader))
             self.assertEqual(events, [Data(piece), *end])
             assert isinstance(events[0], Data)
-            self.assertIs(events[0].data, piece)
+            self.assertTrue(events[0].data is piece)
 
     def test_pipelined(self) -> None:
         """

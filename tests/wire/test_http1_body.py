@@ -60,7 +60,7 @@ class ChunksTests(SynchronousTestCase):
         chunks.read(b"FFFF\r\n", 0)
         piece = bytes(1000)
         data, at = chunks.read(piece, 0)
-        self.assertIs(data, piece)
+        self.assertTrue(data is piece)
         self.assertEqual(at, 1000)
 
     def test_largest(self) -> None:
