@@ -17,7 +17,7 @@ from OpenSSL import SSL
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from sniproxy.common.listen import LISTEN
+from sniproxy.common.listen import LISTEN, kind_of
 from sniproxy.common.ocsp import FAILED
 from sniproxy.common.phases import INTERNAL_SERVER_ERROR, WAIT, Phase
 from sniproxy.common.preread import Looking
@@ -30,6 +30,7 @@ from sniproxy.common.ssl_settings import (
     DIRECTIVES,
     HANDSHAKE_TIMEOUT,
     REJECT,
+    TRUSTED_CERTIFICATE,
     VERIFY_CLIENT,
     client_status,
     context_of,
@@ -80,7 +81,8 @@ class Handshake:
         return looking.begin(self._seconds)
 
     def _failed(self, session: Session, error: OSError | None, seen: bool) -> int:
-        if not isinstance(error, TimeoutError):  # of a client that is late nginx says nothing
+        # of a client that is late nginx's http tells, and its stream does not
+        if not isinstance(error, TimeoutError) or kind_of(session.server.scope) == "http":
             error = error or OSError(0, "")
             session.log(level_of(error, "client"), broken(error, HANDSHAKE))
         if self._tls is None:
@@ -288,8 +290,10 @@ class Ssl:
             if not all(_lends(listening.default, server) for listening in listenings):
                 build.error('no "ssl_certificate" is defined for the "listen ... ssl" directive', listen)
             return
-        if scope[VERIFY_CLIENT] in ("on", "optional") and not scope[CLIENT_CERTIFICATE]:
-            build.error("no ssl_client_certificate for ssl_verify_client", scope.where(VERIFY_CLIENT) or node)
+        known = scope[CLIENT_CERTIFICATE] or scope[TRUSTED_CERTIFICATE]
+        if scope[VERIFY_CLIENT] in ("on", "optional") and not known:
+            why = "no ssl_client_certificate or ssl_trusted_certificate for ssl_verify_client"
+            build.error(why, scope.where(VERIFY_CLIENT) or node)
             return
         try:
             where = (listen.file, listen.line)

@@ -272,8 +272,8 @@ def set_client_verification(context: SSL.Context, policy: ServerPolicy, files: F
             if each.subject.public_bytes() not in names:
                 names.add(each.subject.public_bytes())
                 context.add_client_ca(each)
-    elif policy.verify != "optional_no_ca":
-        raise ConfigError("no ssl_client_certificate for ssl_verify_client")
+    elif policy.verify != "optional_no_ca" and not policy.trusted_certificate:
+        raise ConfigError("no ssl_client_certificate or ssl_trusted_certificate for ssl_verify_client")
     if policy.trusted_certificate:
         trust(context, files.authorities(policy.trusted_certificate))
     revoke(context, policy.crl, files)

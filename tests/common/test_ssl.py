@@ -713,6 +713,14 @@ class DirectiveTests(SslCase):
         (complaint,) = self.complaints("ssl_certificate a.example.pem;\nssl_certificate_key b.example.key;")
         self.assertIn("key values mismatch", complaint)
 
+    def test_trusted_is_enough(self) -> None:
+        """
+        An authority that is trusted and not advertised is enough to verify clients by.
+        """
+        for mode in ("on", "optional"):
+            here = world(server(f"ssl_verify_client {mode}; ssl_trusted_certificate a.example.pem;"))
+            self.assertEqual(here.build.errors, [])
+
     def test_verify_without_authority(self) -> None:
         """
         Verifying clients needs to know by whose signature.
@@ -720,7 +728,7 @@ class DirectiveTests(SslCase):
         for mode in ("on", "optional"):
             self.assertEqual(
                 self.complaints(f"{CERTIFICATE}\nssl_verify_client {mode};"),
-                ["no ssl_client_certificate for ssl_verify_client in /etc/edge.conf:5"],
+                ["no ssl_client_certificate or ssl_trusted_certificate for ssl_verify_client in /etc/edge.conf:5"],
             )
 
 

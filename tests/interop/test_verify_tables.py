@@ -220,19 +220,21 @@ class Modes(TableTestCase):
 
     def test_needs_authority(self) -> None:
         """
-        C{on} and C{optional} without ssl_client_certificate are errors of the configuration, whatever is trusted.
+        C{on} and C{optional} without any authority are errors of the configuration.
         """
         for mode in ("on", "optional"):
-            for trusted in ("", f"ssl_trusted_certificate {self.trusted}; "):
-                text = "stream {\n    server {\n        listen 127.0.0.1:@port@" + self.tls
-                text += f"ssl_verify_client {mode}; {trusted}\n        proxy_pass 127.0.0.1:1;\n    }}\n}}\n"
-                text = prelude(self.kind, self.folder, "refused") + fill(text, port=free_port())
-                path = write_text(self.path("refused.conf"), text)
-                answer = run(*command(self.kind, path), env=environment(self.kind), folder=self.folder)
-                self.assertEqual(answer.returncode, 1)
-                self.assertIn("[emerg]", answer.stderr)
-                self.assertIn("no ssl_client_certificate for ssl_verify_client", answer.stderr)
-                self.assertNotIn("Traceback", answer.stderr)
+            text = "stream {\n    server {\n        listen 127.0.0.1:@port@" + self.tls
+            text += f"ssl_verify_client {mode};\n        proxy_pass 127.0.0.1:1;\n    }}\n}}\n"
+            text = prelude(self.kind, self.folder, "refused") + fill(text, port=free_port())
+            path = write_text(self.path("refused.conf"), text)
+            answer = run(*command(self.kind, path), env=environment(self.kind), folder=self.folder)
+            self.assertEqual(answer.returncode, 1)
+            # nginx before 1.27 names one of the two directives
+            self.assertRegex(
+                answer.stderr,
+                r"\[emerg\].* no ssl_client_certificate (or ssl_trusted_certificate )?for ssl_verify_client",
+            )
+            self.assertNotIn("Traceback", answer.stderr)
 
     def test_names_of_authorities(self) -> None:
         """

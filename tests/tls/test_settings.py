@@ -355,13 +355,16 @@ class TrustTests(SettingsCase):
 
     def test_missing_authority(self) -> None:
         """
-        A mode that needs an authority and has none is refused, on both sides, also where another file is trusted.
+        A mode that needs an authority and has none is refused, on both sides; one that is trusted and not advertised is
+        enough.
         """
-        trust = self.disk.trust("tc", CA)
         for mode in ("on", "optional"):
             self.assertEqual(
-                self.refusal(verify=mode, trusted_certificate=trust), "no ssl_client_certificate for ssl_verify_client"
+                self.refusal(verify=mode),
+                "no ssl_client_certificate or ssl_trusted_certificate for ssl_verify_client",
             )
+            server = self.server(verify=mode, trusted_certificate=self.disk.trust("tc", CA))
+            self.assertEqual(self.meet(server).get_client_ca_list(), [])
         error = self.assertRaises(ConfigError, self.disk.client, ClientPolicy(verify=True))
         self.assertEqual(error.message, "no proxy_ssl_trusted_certificate for proxy_ssl_verify")
 
