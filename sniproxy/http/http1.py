@@ -15,11 +15,10 @@ from sniproxy.common.phases import BAD_REQUEST, OK
 from sniproxy.common.session import Session
 from sniproxy.common.ssl_errors import broken, level_of
 from sniproxy.http.body import Body, BodyError
-from sniproxy.http.dates import http_date
 from sniproxy.http.exchange import Pairs, Reply
+from sniproxy.http.fields import fields_of
 from sniproxy.http.headers import Headers
 from sniproxy.http.limits import Limits
-from sniproxy.http.pages import signature
 from sniproxy.http.phases import CLIENT_CLOSED, REQUEST_TIMEOUT
 from sniproxy.http.request import Request
 from sniproxy.http.server import HttpServer
@@ -346,33 +345,9 @@ class Http1:
         @see: L{sniproxy.http.exchange.Exchange.begin}
         """
         limits = request.place.limits
-        headers = reply.headers
-        first = [("Server", signature(limits.server_tokens)), ("Date", http_date(self.session.runtime.time()))]
-        rest: list[tuple[str, str]] = []
-        known: dict[str, str] = {}
-        for pair in headers:
-            name = pair[0].lower()
-            if name in _PLACED and name not in known:
-                known[name] = pair[1]
-            elif name in _OURS:
-                if name == "server":
-                    first[0] = pair
-                else:
-                    first[1] = pair
-            else:
-                rest.append(pair)
+        first, rest = fields_of(request, reply)
         length = reply.length
-        self._left = None
-        if "content-type" in known:
-            first.append(("Content-Type", known["content-type"]))
-        if length is not None and reply.status != 204:
-            first.append(("Content-Length", str(length)))
-            if not bodyless:
-                self._left = length
-        if "last-modified" in known:
-            first.append(("Last-Modified", known["last-modified"]))
-        if "location" in known:
-            first.append(("Location", known["location"]))
+        self._left = None if bodyless else length
         if length is None and not bodyless:
             if self.text != "HTTP/1.0" and limits.chunked:
                 self._chunked = True
@@ -463,10 +438,8 @@ class Http1:
         request = self.request
         assert request is not None
         phrase = reply.reason if reply.reason is not None else reason(reply.status)
-        limits = request.place.limits
-        first = [("Server", signature(limits.server_tokens)), ("Date", http_date(self.session.runtime.time()))]
-        rest = [pair for pair in reply.headers if pair[0].lower() not in _OURS]
-        head = response_head(reply.status, phrase, [*first, *rest])
+        first, rest = fields_of(request, reply)
+        head = response_head(reply.status, phrase, first + rest)
         self.head_sent += len(head)
         self._out.append(head)
         self._push()
@@ -735,7 +708,3 @@ class Http1:
         if request is not None:
             request.status = request.status or CLIENT_CLOSED
             request.run(self._give_up, request)
-
-
-_PLACED: Final = frozenset(("content-type", "last-modified", "location"))
-_OURS: Final = frozenset(("server", "date"))

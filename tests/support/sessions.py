@@ -580,7 +580,7 @@ class World:
         engine: Engine | None = None,
     ) -> None:
         """
-        @param text: the inside of C{stream}, or a whole file that has such a block.
+        @param text: the inside of C{stream}, or a whole file that has such a block, or one of C{http}.
         """
         self.engine = engine_in_memory(DatagramReactor()) if engine is None else engine
         self.reactor: DatagramReactor = self.engine.reactor
@@ -588,7 +588,7 @@ class World:
         self.lines: list[str] = []
         self.ended: list[Session] = []
         watching = Watching(self.lines, self.ended, level)
-        whole = text if "stream {" in text else f"stream {{\n{text}\n}}"
+        whole = text if "stream {" in text or "http {" in text else f"stream {{\n{text}\n}}"
         self.build = configured(whole, files, names, [watching, *modules], self.engine.time)
         self.runtime = Runtime(self.engine, self.build)
 
