@@ -300,7 +300,6 @@ class Request:
 
     def _start(self) -> None:
         server = self.server
-        self.action = "processing client request"
         session = self.session
         if session.plain_on_tls:
             self.info("client sent plain HTTP request to HTTPS port")
@@ -309,6 +308,7 @@ class Request:
         try:
             target = target_of(self.target, server.place.limits.merge_slashes)
         except BadTarget:
+            self.action = "reading client request line"
             self.info("client sent invalid request")
             self.finalize(BAD_REQUEST)
             return
@@ -331,6 +331,7 @@ class Request:
             if status:
                 self.finalize(status)
                 return
+        self.action = ""
         self._enter(HttpPhase.POST_READ)
         self._walk()
 
