@@ -84,7 +84,7 @@ class ProxyPolicy:
 
     @ivar upstream: where to, when the configuration says it; else None and C{target} says it for each session.
     @ivar host: the name in C{proxy_pass}, for certificates, where C{upstream} is known.
-    @ivar groups: the upstreams a variable may name, by lower-case name.
+    @ivar groups: the upstreams a variable may name, see L{_reachable}.
     @ivar resolver: for names that variables give; None where there is none.
     @ivar tls: None where upstreams are spoken to in plain.
     @ivar header: makes the PROXY header that comes before anything else; None where there is none.
@@ -147,13 +147,47 @@ def _static(target: Template, node: Node, build: Build) -> tuple[Upstream | None
     text = target.constant
     if text is None:
         return None, ""
-    group = groups(build).get(text.lower())
-    if group is not None:
+    known = _reachable(build)
+    group = known.get(text.lower())
+    if group is not None and ":" not in text:
         return group, text
     place = upstream_place(text, need_port=False)
     if place.family == "unix":
         return literal([Address("unix", place.host)], place.text), place.host
-    return implicit(build, place.host, place.port, node), place.host
+    made = implicit(build, place.host, place.port, node)
+    if place.family is None:
+        known[f"{place.host}:{place.port}".lower()] = made
+    return made, place.host
+
+
+def _reachable(build: Build) -> dict[str, Upstream]:
+    """
+    The upstreams that C{proxy_pass} can name, by what it says in lower case: groups, but for those that are called as
+    if they had a port, since that is never part of a group's name; and, for variables, each C{host:port} that another
+    C{proxy_pass} has written down.
+    """
+    known: dict[str, Upstream] | None = build.shared.get(_reachable)
+    if known is None:
+        known = {name: group for name, group in groups(build).items() if ":" not in name}
+        build.shared[_reachable] = known
+    return known
+
+
+def _check_tls(scope: Scope, build: Build) -> None:
+    """
+    The C{proxy_ssl} of a server that passes nothing on: what is wrong is told nevertheless, once for all servers that
+    have it from the same lines.
+    """
+    if not scope[proxy_ssl.PROXY_SSL]:
+        return
+    checked: set[tuple[int, ...]] = build.shared.setdefault(_check_tls, set())
+    lines = tuple(id(scope.where(directive)) for directive in proxy_ssl.DIRECTIVES)
+    if lines not in checked:
+        checked.add(lines)
+        try:
+            proxy_ssl.upstream_tls(scope, build)
+        except ConfigError as error:
+            build.error(error, scope.where(proxy_ssl.PROXY_SSL))
 
 
 def _buffer_size(scope: Scope) -> int:
@@ -196,6 +230,7 @@ class Proxy:
         target = scope[PROXY_PASS]
         node = scope.where(PROXY_PASS)
         if target is None or node is None:
+            _check_tls(scope, build)
             return
         try:
             upstream, host = _static(target, node, build)
@@ -223,7 +258,7 @@ class Proxy:
             target=target,
             upstream=upstream,
             host=host,
-            groups=groups(build),
+            groups=_reachable(build),
             resolver=resolver(scope),
             tls=tls,
             connect_timeout=scope[CONNECT_TIMEOUT],

@@ -153,7 +153,7 @@ class Proxying:
             return
         group = policy.groups.get(text.lower())
         if group is not None:
-            self._host = text
+            self._host = text.partition(":")[0]
             self._choose(group)
             return
         try:

@@ -162,6 +162,28 @@ class ProxyTests(SynchronousTestCase):
         self.assertIs(policy.upstream, groups(self.made)["back"])
         self.assertEqual(policy.host, "Back")
 
+    def test_groups_with_ports(self) -> None:
+        """
+        A group whose name looks like a host and its port is reached by nobody: the text means the host there.
+        """
+        group = 'upstream "two.example:1" { server 192.0.2.9:1; } upstream 192.0.2.7:1 { server 192.0.2.9:1; }'
+        for text, hosts in (("two.example:1", ["192.0.2.1", "2001:db8::1"]), ("192.0.2.7:1", ["192.0.2.7"])):
+            policy = self.policy(f"proxy_pass {text};", group)
+            assert policy.upstream is not None
+            self.assertEqual([peer.address.host for peer in policy.upstream.group.peers], hosts)
+            self.assertEqual([name for name, group in policy.groups.items() if group is not policy.upstream], [])
+
+    def test_hosts_of_others(self) -> None:
+        """
+        A variable may name a host and port that another proxy_pass has written down: the same upstream.
+        """
+        policy = self.policy(
+            "proxy_pass $remote_addr:1;",
+            "server { listen 2; proxy_pass two.example:7; }\nupstream b { server [::1]:1; }",
+        )
+        self.assertEqual(list(policy.groups), ["b", "two.example:7"])
+        self.assertEqual(len(policy.groups["two.example:7"].group.peers), 2)
+
     def test_variables(self) -> None:
         """
         With variables each session says where to.
@@ -223,6 +245,20 @@ class ProxyTests(SynchronousTestCase):
             self.complaints("proxy_pass 192.0.2.2:1; proxy_ssl_verify on;", "proxy_ssl on;"),
             ["no proxy_ssl_trusted_certificate for proxy_ssl_verify in /etc/edge.conf:2"],
         )
+
+    def test_tls_of_others(self) -> None:
+        """
+        What is wrong with the proxy_ssl of servers that pass nothing on is told, once where they inherit it.
+        """
+        self.assertEqual(
+            self.complaints("return x;", "proxy_ssl on; proxy_ssl_verify on; server { listen 2; return y; }"),
+            ["no proxy_ssl_trusted_certificate for proxy_ssl_verify in /etc/edge.conf:2"],
+        )
+        (complaint,) = self.complaints(
+            "proxy_ssl on; proxy_ssl_certificate a.pem; proxy_ssl_certificate_key b; return x;"
+        )
+        self.assertIn('cannot load certificate "/etc/a.pem"', complaint)
+        self.assertEqual(build("return x;", "proxy_ssl_verify on;").errors, [])
 
     def test_each_session(self) -> None:
         """

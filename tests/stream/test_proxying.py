@@ -656,6 +656,19 @@ class VariablesTests(ProxyingCase):
             self.assertOver(world, self.client, 500)
             self.assertIn(f"[error] *1 {complaint}", world.lines[-1])
 
+    def test_host_of_another(self) -> None:
+        """
+        A host and port that another proxy_pass has written down needs no resolver.
+        """
+        world = World(
+            "map x $target { default Back.example:9; }\n"
+            "server { listen 192.0.2.1:22; proxy_pass $target; }\n"
+            "server { listen 192.0.2.1:23; proxy_pass back.example:9; }",
+            names={"back.example": ("192.0.2.9",)},
+        )
+        world.client()
+        self.assertEqual(world.attempt().address, Address("inet", "192.0.2.9", 9))
+
     def test_no_resolver(self) -> None:
         """
         A name needs a resolver.
