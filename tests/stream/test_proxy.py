@@ -177,12 +177,15 @@ class ProxyTests(SynchronousTestCase):
         """
         A variable may name a host and port that another proxy_pass has written down: the same upstream.
         """
-        policy = self.policy(
+        made = build(
             "proxy_pass $remote_addr:1;",
             "server { listen 2; proxy_pass two.example:7; }\nupstream b { server [::1]:1; }",
         )
-        self.assertEqual(list(policy.groups), ["b", "two.example:7"])
-        self.assertEqual(len(policy.groups["two.example:7"].group.peers), 2)
+        other, mine = (listening.default.content for listening in listenings(made))
+        assert isinstance(mine, ProxyPolicy)
+        assert isinstance(other, ProxyPolicy)
+        self.assertEqual(list(mine.groups), ["b", "two.example:7"])
+        self.assertIs(mine.groups["two.example:7"], other.upstream)
 
     def test_variables(self) -> None:
         """
