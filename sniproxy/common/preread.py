@@ -96,4 +96,11 @@ class Looking:
         return self._decided(session, verdict)
 
     def _fail(self, error: OSError | None) -> Any:
+        """
+        Take what was looked at: bytes that nobody has read would make the system end the connection with a reset.
+        """
+        try:
+            self._session.client.receive(self._limit)
+        except OSError:
+            pass  # it has ended like that already
         return self._failed(self._session, error, self._seen)

@@ -540,7 +540,7 @@ class BadClientTests(SslCase):
             leg = here.client(said)
             here.pass_time(5.1)
             self.assertRefused(here, leg, " connected to ")
-            self.assertEqual(bytes(leg._incoming), b"")
+            self.assertEqual(leg.left, b"")
 
     def test_leaves(self) -> None:
         """
