@@ -40,12 +40,15 @@ class Case:
     @ivar text: the inside of C{stream}; C{@p0@} … are ports, C{@u0@} … such for datagrams, C{@folder@} is a folder, and
         the other places are those of L{tests.support.stage}.
     @ivar format: what the access log has; empty for none.
+    @ivar but: what is made the same in all lines of both: a pattern, and what stands for it. For differences that are
+        named.
     """
 
     name: str
     text: str
     visits: tuple[Visit, ...] = (Visit(),)
     format: str = USUAL
+    but: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass
@@ -137,7 +140,7 @@ class Differential(ProxyTestCase):
         with ThreadPoolExecutor(2) as pool:
             theirs, ours = pool.map(lambda run: seen(run, case), runs)
         found = [
-            f"{case.name}: {visit}\n    nginx: {nginx!r}\n    we:    {we!r}"
+            f"{case.name}: {visit}\n    nginx: {nginx[:300]!r}\n    we:    {we[:300]!r}"
             for visit, nginx, we in zip(each_visit(case), theirs.heard, ours.heard, strict=True)
             if nginx != we
         ]
@@ -171,7 +174,7 @@ def seen(run: Run, case: Case) -> Seen:
 
     def plain(line: str) -> str:
         line = _OWN_PORT.sub("\\1", normal.sub(lambda found: words[found[0]], line))
-        for pattern, word in NEWER_WORDS:
+        for pattern, word in (*NEWER_WORDS, *((re.compile(each), word) for each, word in case.but)):
             line = pattern.sub(word, line)
         return line
 

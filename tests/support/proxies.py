@@ -51,6 +51,12 @@ _LINE: Final = re.compile(
 NEWER_WORDS: Final = (
     (re.compile(r"\b(ssl/tls|tls) alert handshake failure"), "sslv3 alert handshake failure"),
     (re.compile(r" or the system clock is incorrect"), ""),
+    (
+        re.compile(
+            r"error:0A000092:SSL routines::data length too long error:0A000139:SSL routines::record layer failure"
+        ),
+        "error:0A0000C6:SSL routines::packet length too long",
+    ),
 )
 _OWN_PORT: Final = re.compile(r"\] proxy 127\.0\.0\.1:\d+ connected")
 _VALUE: Final = re.compile(r"@(\w+)@")

@@ -8,6 +8,7 @@ places that they fill:
     twice mute      such that answer twice, or never
     closed closed_udp   ports at which nobody is
     a b rsa mary gone late john deep    certificates, with C{_key} behind their name the keys; see L{identities}
+    pki             the folder of all these
     ca ca2          their authorities, with C{_list} what these have revoked
 """
 
@@ -45,7 +46,11 @@ def furnished(test: ProxyTestCase) -> dict[str, object]:
 
     @return: what places are filled with.
     """
-    values: dict[str, object] = {"closed": closed_port(test), "closed_udp": free_port(socket.SOCK_DGRAM)}
+    values: dict[str, object] = {
+        "pki": test.path("pki"),
+        "closed": closed_port(test),
+        "closed_udp": free_port(socket.SOCK_DGRAM),
+    }
     for name, identity in identities().items():
         values[name], values[f"{name}_key"] = identity.write(test.path("pki"), name)
     for name in ("ca", "ca2"):

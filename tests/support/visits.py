@@ -13,8 +13,9 @@ import socket
 import ssl
 import threading
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from errno import ENOTCONN
 from typing import Final
 
 from tests.support.backends import LINGER_ZERO
@@ -28,7 +29,8 @@ Act = tuple[str, bytes]
 """
 What a client does: C{send} bytes, C{hear} (read as many bytes as these, or one datagram, and keep them), C{half} (end
 our direction), C{end} (read to the end and keep it), C{drop} (end with a reset: the last act), C{wait} (so many
-seconds, written as bytes), C{quiet} (nothing comes).
+seconds, written as bytes), C{quiet} (nothing comes), C{bye} (end TLS in order, whether or not that is answered: the
+last act).
 """
 
 
@@ -57,6 +59,7 @@ HALF: Final[Act] = ("half", b"")
 END: Final[Act] = ("end", b"")
 DROP: Final[Act] = ("drop", b"")
 QUIET: Final[Act] = ("quiet", b"")
+BYE: Final[Act] = ("bye", b"")
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,14 @@ class Visit:
     times: int = 1
     tls: Tls | None = None
     udp: bool = False
+
+    def __str__(self) -> str:
+        """
+        What is not as ever, for failures.
+        """
+        acts = " ".join(f"{act}{data[:60]!r}" if data else act for act, data in self.acts)
+        tls = "" if self.tls is None else "/".join(str(each) for each in vars(self.tls).values() if each)
+        return f"{'u' if self.udp else 'p'}{self.port} from {self.source} {tls} {acts}"
 
 
 @dataclass
@@ -170,14 +181,18 @@ def _stream(raw: socket.socket, visit: Visit, purse: Purse, heard: list[str]) ->
             words = (secure.version(), cipher, secure.selected_alpn_protocol(), secure.session_reused)
             heard.append(f"{words} {common_name(secure)}")
         for act, data in visit.acts:
+            if visit.tls is not None and visit.tls.session:
+                assert isinstance(client, ssl.SSLSocket)
+                purse.sessions[visit.tls.session] = client.session  # there is none after the last act
             _act(client, act, data, heard)
-        if visit.tls is not None and visit.tls.session:
-            assert isinstance(client, ssl.SSLSocket)
-            purse.sessions[visit.tls.session] = client.session
     except ssl.SSLError as error:
         heard.append(f"SSL: {error.reason or type(error).__name__}")
     except (ConnectionResetError, BrokenPipeError):
         heard.append("reset")
+    except OSError as error:
+        if error.errno != ENOTCONN:
+            raise
+        heard.append("reset")  # that is how shutdown() learns of it
     finally:
         if client is not raw:
             client.close()
@@ -194,10 +209,11 @@ def _act(client: socket.socket, act: str, data: bytes, heard: list[str]) -> None
     elif act == "hear":
         heard.append(read_exactly(client, len(data)).decode("latin-1"))
     elif act == "half":
-        if isinstance(client, ssl.SSLSocket):
+        client.shutdown(socket.SHUT_WR)
+    elif act == "bye":
+        assert isinstance(client, ssl.SSLSocket)
+        with suppress(OSError):
             client.unwrap()
-        else:
-            client.shutdown(socket.SHUT_WR)
     elif act == "drop":
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
     elif act == "end":
