@@ -287,8 +287,11 @@ class Visitors:
         try:
             await loop.sock_connect(sock, ("127.0.0.1", self.ports[door.name]))
             if what != "echo":
-                for _ in range(10 if what == "burst" else 1):
-                    await loop.sock_sendall(sock, self.dice.randbytes(self.dice.choice((0, 10, 1400, 65507))))
+                burst = what == "burst"  # not so large that the kernel drops what others say at the same time
+                for _ in range(10 if burst else 1):
+                    await loop.sock_sendall(
+                        sock, self.dice.randbytes(self.dice.choice((0, 10, 1400 if burst else 65507)))
+                    )
                 return
             for _ in range(self.dice.randrange(1, 5)):
                 data = self.dice.randbytes(self.dice.choice((1, 500, 1400, 9000)))
