@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address
-from typing import Final
+from typing import Any, Final
 
 from sniproxy.addresses import Address
-from sniproxy.common.session import Session
+from sniproxy.common.contexts import PLACES
 from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive, Scope
 from sniproxy.config.grammar import Node
@@ -65,19 +65,19 @@ class Local:
     address: Address | None
     transparent: bool
 
-    def options(self, session: Session, options: ConnectOptions) -> ConnectOptions:
+    def options(self, subject: Any, options: ConnectOptions) -> ConnectOptions:
         """
-        How the connections of one session are made. A variable that says nothing means any address; so does one that
-        says something wrong, which is an error in the log.
+        How the connections of one session, or one request, are made. A variable that says nothing means any address; so
+        does one that says something wrong, which is an error in the log.
         """
         address = self.address
         if address is None:
-            text = self.template.render(session)
+            text = self.template.render(subject)
             if not text:
                 return options
             address = local_address(text)
             if address is None:
-                session.error(f'invalid local address "{text}"')
+                subject.error(f'invalid local address "{text}"')
                 return options
         return replace(options, bind=address, transparent=self.transparent)
 
@@ -97,4 +97,4 @@ def _bind(node: Node, build: Build, scope: Scope) -> Local | None:
     return Local(template, address, bool(rest))
 
 
-BIND: Final[Directive[Local | None]] = Directive("proxy_bind", ("stream", "stream.server"), (1, 2), _bind, None)
+BIND: Final[Directive[Local | None]] = Directive("proxy_bind", PLACES, (1, 2), _bind, None)

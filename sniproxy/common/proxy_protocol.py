@@ -14,6 +14,7 @@ from typing import Any, Final
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from sniproxy.common.contexts import STREAM
 from sniproxy.common.phases import BAD_REQUEST, OK, Phase
 from sniproxy.common.preread import Looking
 from sniproxy.common.server import Server
@@ -22,13 +23,13 @@ from sniproxy.common.ssl_errors import broken, level_of
 from sniproxy.config import values
 from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive
-from sniproxy.config.template import Variable
+from sniproxy.config.template import ANY, Variable
 from sniproxy.interfaces import IModule
 from sniproxy.wire import proxy_protocol as wire
 from sniproxy.wire.cursor import WireError
 from sniproxy.wire.proxy_protocol import Endpoint, ProxyHeader, SslTlv, find_tlv, read_header
 
-TIMEOUT: Final = Directive("proxy_protocol_timeout", ("stream", "stream.server"), (1, 1), values.time, 30.0)
+TIMEOUT: Final = Directive("proxy_protocol_timeout", STREAM, (1, 1), values.time, 30.0)
 
 HEADER: Final = "proxy_protocol"
 """The key in C{session.notes} of a header that names a client."""
@@ -52,11 +53,14 @@ _SSL_NAMES: Final = {
 }
 
 
-def header_of(session: Session) -> ProxyHeader | None:
+def header_of(subject: Any) -> ProxyHeader | None:
     """
     What a proxy before us has said of the client; None where there is none, or it told nothing.
+
+    @param subject: a session, or a request.
     """
-    return session.notes.get(HEADER)
+    header: ProxyHeader | None = subject.session.notes.get(HEADER)
+    return header
 
 
 class Reading:
@@ -122,18 +126,18 @@ class ProxyProtocolHandler:
 # Variables
 
 
-def _of_header(ask: Callable[[ProxyHeader], Endpoint | None]) -> tuple[Callable[[Session], str | None], ...]:
+def _of_header(ask: Callable[[ProxyHeader], Endpoint | None]) -> tuple[Callable[[Any], str | None], ...]:
     """
     What reads the address, and what reads the port, of one end.
     """
 
-    def address(session: Session) -> str | None:
-        header = header_of(session)
+    def address(subject: Any) -> str | None:
+        header = header_of(subject)
         end = None if header is None else ask(header)
         return None if end is None else end.host
 
-    def port(session: Session) -> str | None:
-        header = header_of(session)
+    def port(subject: Any) -> str | None:
+        header = header_of(subject)
         end = None if header is None else ask(header)
         return None if end is None else str(end.port or "")
 
@@ -154,13 +158,13 @@ def _inside(tlvs: bytes, name: str) -> tuple[bytes, dict[str, int], str] | str |
     return str(about.verify) if name == "verify" else (about.tlvs, _SSL_NAMES, name)
 
 
-def tlv(session: Session, name: str) -> str | None:
+def tlv(subject: Any, name: str) -> str | None:
     """
     The value of a TLV, by nginx's names (C{ngx_proxy_protocol_get_tlv}).
 
     @param name: such as C{authority}, C{ssl_cn}, C{0xea}, in lower case.
     """
-    header = header_of(session)
+    header = header_of(subject)
     if header is None:
         return None
     try:
@@ -170,11 +174,11 @@ def tlv(session: Session, name: str) -> str | None:
         tlvs, names, rest = place
         kind = _number(rest) if rest.startswith("0x") else names.get(rest)
         if kind is None:
-            session.error(f'{"invalid" if rest.startswith("0x") else "unknown"} PROXY protocol TLV "{name}"')
+            subject.error(f'{"invalid" if rest.startswith("0x") else "unknown"} PROXY protocol TLV "{name}"')
             return None
         value = find_tlv(tlvs, kind)
     except WireError:
-        session.error("broken PROXY protocol TLV")
+        subject.error("broken PROXY protocol TLV")
         return None
     return None if value is None else value.decode("utf-8", "surrogateescape")
 
@@ -187,9 +191,9 @@ def _number(text: str) -> int | None:
     return int(digits, 16) if digits and all(digit in "0123456789abcdef" for digit in digits) else None
 
 
-def _tlv(name: str) -> Callable[[Session], str | None]:
+def _tlv(name: str) -> Callable[[Any], str | None]:
     wanted = name[len(_TLV) :]
-    return lambda session: tlv(session, wanted)
+    return lambda subject: tlv(subject, wanted)
 
 
 _ADDR, _PORT = _of_header(lambda header: header.source)
@@ -199,17 +203,18 @@ _SERVER_ADDR, _SERVER_PORT = _of_header(lambda header: header.destination)
 @implementer(IPlugin, IModule)
 class ProxyProtocol:
     """
-    The module. What it carries belongs to nginx's ngx_stream_core_module.
+    The module. What it carries belongs to nginx's ngx_stream_core_module and ngx_http_core_module, whose
+    C{client_header_timeout} holds for the header.
     """
 
     name = "stream_proxy_protocol"
     directives = (TIMEOUT,)
     variables = (
-        Variable("proxy_protocol_addr", _ADDR),
-        Variable("proxy_protocol_port", _PORT),
-        Variable("proxy_protocol_server_addr", _SERVER_ADDR),
-        Variable("proxy_protocol_server_port", _SERVER_PORT),
-        Variable(_TLV, _tlv, prefix=True),
+        Variable("proxy_protocol_addr", _ADDR, kind=ANY),
+        Variable("proxy_protocol_port", _PORT, kind=ANY),
+        Variable("proxy_protocol_server_addr", _SERVER_ADDR, kind=ANY),
+        Variable("proxy_protocol_server_port", _SERVER_PORT, kind=ANY),
+        Variable(_TLV, _tlv, prefix=True, kind=ANY),
     )
 
     def prepare(self, build: Build) -> None:
@@ -222,7 +227,8 @@ class ProxyProtocol:
         The header comes before whatever any module does.
         """
         if any(listening.proxy_protocol for listening in server.listenings):
-            server.phases[Phase.POST_ACCEPT].insert(0, ProxyProtocolHandler(server.scope[TIMEOUT]))
+            seconds = server.scope[TIMEOUT] if server.opening_timeout is None else server.opening_timeout
+            server.phases[Phase.POST_ACCEPT].insert(0, ProxyProtocolHandler(seconds))
 
 
 proxy_protocol = ProxyProtocol()

@@ -1,15 +1,18 @@
 """
-The C{proxy_ssl…} directives of ngx_stream_proxy_module: TLS with upstreams, and what it takes to begin it.
+The C{proxy_ssl…} directives of ngx_stream_proxy_module and ngx_http_proxy_module: TLS with upstreams, and what it takes
+to begin it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import Any, Final
 
-from sniproxy.common import certificates
-from sniproxy.common.ssl_settings import conf_command, joined, listed, passwords, protocols, single, tell
+from sniproxy.common import certificates, ssl_settings
+from sniproxy.common.contexts import PLACES, STREAM
+from sniproxy.common.ssl_settings import conf_command, joined, passwords, protocols, tell
 from sniproxy.config import values
 from sniproxy.config.build import Build
 from sniproxy.config.directives import MANY, Directive, Repeat, Scope
@@ -25,11 +28,8 @@ from sniproxy.tls.pem import Read
 from sniproxy.tls.policies import DEFAULT_PROTOCOLS, ClientPolicy
 from sniproxy.tls.sessions import SessionCache
 
-if TYPE_CHECKING:
-    from sniproxy.common.session import Session
-
-_PLACES: Final = ("stream", "stream.server")
-
+listed = partial(ssl_settings.listed, contexts=PLACES)
+single = partial(ssl_settings.single, contexts=PLACES)
 
 LONGEST: Final = 255
 """Bytes of a protocol's name (RFC 7301 section 3.1)."""
@@ -42,7 +42,7 @@ def _alpn(node: Node, build: Build, scope: Scope) -> tuple[Template, ...]:
     return tuple(build.template(word, node) for word in node.args)
 
 
-PROXY_SSL: Final = single("proxy_ssl", values.flag, False)
+PROXY_SSL: Final = Directive("proxy_ssl", STREAM, (1, 1), values.flag, False)
 CERTIFICATE: Final[Directive[certificates.Name]] = single("proxy_ssl_certificate", certificates.certificate, "")
 CERTIFICATE_KEY: Final[Directive[certificates.Name]] = single("proxy_ssl_certificate_key", certificates.key, "")
 CERTIFICATE_CACHE: Final = single("proxy_ssl_certificate_cache", certificates.cache, None, 3)
@@ -58,7 +58,7 @@ SERVER_NAME: Final = single("proxy_ssl_server_name", values.flag, False)
 ALPN: Final = single("proxy_ssl_alpn", _alpn, (), MANY)
 SESSION_REUSE: Final = single("proxy_ssl_session_reuse", values.flag, True)
 CONF_COMMAND: Final[Directive[tuple[tuple[str, str], ...]]] = Directive(
-    "proxy_ssl_conf_command", _PLACES, (2, 2), conf_command, (), repeat=Repeat.LISTED
+    "proxy_ssl_conf_command", PLACES, (2, 2), conf_command, (), repeat=Repeat.LISTED
 )
 
 DIRECTIVES: Final[tuple[Directive[Any], ...]] = (
@@ -70,7 +70,7 @@ DIRECTIVES: Final[tuple[Directive[Any], ...]] = (
 @dataclass(frozen=True, slots=True)
 class UpstreamTls:
     """
-    What one server needs for TLS with its upstreams.
+    What one server, or one location, needs for TLS with its upstreams.
 
     @ivar context: what connections are made from.
     @ivar sessions: those that may be resumed.
@@ -85,17 +85,38 @@ class UpstreamTls:
     sessions: SessionCache
     name: Template | None
     send_name: bool
-    alpn: Callable[[Session], tuple[str, ...]] | None = None
-    find: Callable[[Session], UpstreamTls] | None = None
+    alpn: Callable[[Any], tuple[str, ...]] | None = None
+    find: Callable[[Any], UpstreamTls] | None = None
 
 
 def upstream_tls(scope: Scope, build: Build) -> UpstreamTls | None:
     """
+    What a server of C{stream} says.
+
     @return: None where upstreams are spoken to in plain.
     @raise ConfigError: in nginx's words.
     """
-    if not scope[PROXY_SSL]:
-        return None
+    return _made(scope, build) if scope[PROXY_SSL] else None
+
+
+def location_tls(scope: Scope, build: Build) -> UpstreamTls:
+    """
+    What a location says that passes to C{https://}. Locations that say nothing of it themselves share what the block
+    around them says, and with it the sessions that may be resumed.
+
+    @raise ConfigError: in nginx's words.
+    """
+    said = scope
+    while said.parent is not None and not any(said.has(directive) for directive in DIRECTIVES):
+        said = said.parent
+    key = (location_tls, said)
+    known: UpstreamTls | None = build.shared.get(key)
+    if known is None:
+        known = build.shared[key] = _made(scope, build)
+    return known
+
+
+def _made(scope: Scope, build: Build) -> UpstreamTls:
     pairs: tuple[tuple[certificates.Name, certificates.Name], ...] = ()
     if scope[CERTIFICATE]:
         if not scope[CERTIFICATE_KEY]:
@@ -141,19 +162,19 @@ def upstream_tls(scope: Scope, build: Build) -> UpstreamTls | None:
     )
     fill_in = certificates.names(pairs, build, optional=True)
 
-    def find(session: Session) -> UpstreamTls:
-        found = fill_in(session)
-        return contexts.get(found, session.runtime.now()) if found else first
+    def find(subject: Any) -> UpstreamTls:
+        found = fill_in(subject)
+        return contexts.get(found, subject.runtime.now()) if found else first
 
     return replace(first, find=find)
 
 
-def _offering(offered: tuple[Template, ...]) -> Callable[[Session], tuple[str, ...]]:
+def _offering(offered: tuple[Template, ...]) -> Callable[[Any], tuple[str, ...]]:
     """
     What fills in C{proxy_ssl_alpn}; what is empty then, or too long, is not offered.
     """
 
-    def offer(session: Session) -> tuple[str, ...]:
-        return tuple(text for each in offered if 0 < len(wire(text := each.render(session))) <= LONGEST)
+    def offer(subject: Any) -> tuple[str, ...]:
+        return tuple(text for each in offered if 0 < len(wire(text := each.render(subject))) <= LONGEST)
 
     return offer

@@ -19,6 +19,7 @@ from twisted.plugin import IPlugin
 from zope.interface import classImplements, implementer
 
 from sniproxy.addresses import Address, numeric
+from sniproxy.common.contexts import PLACES, UPSTREAMS
 from sniproxy.common.lookups import TIMED_OUT, Found, Lookup
 from sniproxy.common.questions import NOT_FOUND, Dice, Log, Outcome, Question
 from sniproxy.config.build import Build
@@ -320,7 +321,7 @@ def _servers(word: str, build: Build) -> tuple[Address, ...]:
         raise ConfigError(f'{error.message} in resolver "{word}"') from None
 
 
-CONTEXTS: Final = ("stream", "stream.server", "stream.upstream")
+CONTEXTS: Final = (*PLACES, *UPSTREAMS)
 
 RESOLVER: Final[Directive[ResolverSettings | None]] = Directive("resolver", CONTEXTS, (1, MANY), _settings, None)
 

@@ -37,6 +37,11 @@ class Server:
     @ivar lent_of: the same for C{lent}.
     @ivar ocsp: what asks about the certificates of its TLS clients (L{sniproxy.common.ocsp.ClientStatus}), or None.
     @ivar tcp_nodelay: for both legs.
+    @ivar lenient: content takes clients too whose certificate was refused (C{session.tls.judgement} says so), and those
+        who do not speak TLS where it is expected (C{session.plain_on_tls}): it has words of its own for them.
+    @ivar alpn: the protocols its TLS clients may choose from; None for what C{ssl_alpn} says.
+    @ivar opening_timeout: seconds for a PROXY header, and for the TLS handshake; None for what the directives of
+        C{stream} say.
     """
 
     def __init__(self, scope: Scope, error_log: ErrorLog, tcp_nodelay: bool) -> None:
@@ -47,6 +52,9 @@ class Server:
         self.tcp_nodelay = tcp_nodelay
         self.phases: tuple[list[Handler], ...] = tuple([] for _ in Phase)
         self.content: Content = no_content
+        self.lenient = False
+        self.alpn: tuple[str, ...] | None = None
+        self.opening_timeout: float | None = None
         self.tls: Any = None
         self.lent: Any = None
         self.ocsp: Any = None

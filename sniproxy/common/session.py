@@ -194,6 +194,13 @@ class Session:
     # What handlers and variables read.
 
     @property
+    def session(self) -> Session:
+        """
+        Itself: those who read sessions and requests alike find in either what belongs to the connection.
+        """
+        return self
+
+    @property
     def clock(self) -> Runtime:
         """
         C{now()} for intervals and C{time()} for the wall.

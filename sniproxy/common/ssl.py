@@ -1,14 +1,16 @@
 """
-ngx_stream_ssl_module: TLS with clients. The handler of the ssl phase; the directives are in L{ssl_settings}.
+ngx_stream_ssl_module and ngx_http_ssl_module: TLS with clients. The handler of the ssl phase; the directives are in
+L{ssl_settings}.
 
 Strategy: look at the ClientHello, choose the server block by its name, and only then make the OpenSSL connection from
 that block's context: certificates, protocols, client verification and sessions are those of one server from the first
 byte to the last. What our own parser refuses is refused, whatever OpenSSL would make of it; OpenSSL only gets it to say
-why.
+why. A server that is lenient has words of its own for those who shall not come in: it is told who they are.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from errno import ETIMEDOUT
 from os import strerror
 from typing import Any, Final
@@ -44,8 +46,9 @@ from sniproxy.levels import INFO
 from sniproxy.net.legs import nothing
 from sniproxy.net.tls_leg import failure
 from sniproxy.tls.contexts import ServerContext
-from sniproxy.tls.verify import NOT_ASKED, judge_client
-from sniproxy.wire.client_hello import ClientHello, HelloReader
+from sniproxy.tls.verify import NOT_ASKED, Judgement, judge_client
+from sniproxy.wire.client_hello import HANDSHAKE as HANDSHAKE_RECORD
+from sniproxy.wire.client_hello import ClientHello, HelloReader, NotTLS
 
 DECODE_ERROR: Final = b"\x15\x03\x03\x00\x02\x02\x32"
 """A fatal alert (RFC 8446 section 6.2), in a record as before any handshake."""
@@ -85,6 +88,11 @@ class Handshake:
         if not isinstance(error, TimeoutError) or kind_of(session.server.scope) == "http":
             error = error or OSError(0, "")
             session.log(level_of(error, "client"), broken(error, HANDSHAKE))
+        if self._tls is None:
+            try:
+                session.client.receive(HELLO_LIMIT)  # what nobody has read would end the connection with a reset
+            except OSError:
+                pass  # it has ended like that already
         return INTERNAL_SERVER_ERROR
 
     def _late(self) -> None:
@@ -93,6 +101,10 @@ class Handshake:
 
     def _decided(self, session: Session, verdict: Any) -> Any:
         if not isinstance(verdict, ClientHello):
+            if session.server.lenient and isinstance(verdict, NotTLS) and _plain(session):
+                session.plain_on_tls = True
+                session.action = ""
+                return None
             return self._refuse(verdict)
         session.hello = verdict
         if session.listening.by_name:
@@ -166,8 +178,7 @@ class Handshake:
         judgement = judge_client(connection, context, session.runtime.report, own)
         session.tls = TlsFacts(connection, judgement)
         if not judgement.ok:
-            session.info(judgement.message)
-            return INTERNAL_SERVER_ERROR
+            return self._unwelcome(judgement)
         if self._owner.ocsp is not None and judgement.certificate is not None:
             return self._ask(connection)
         session.action = ""
@@ -196,11 +207,37 @@ class Handshake:
         """
         @param wrong: what responders say against the client; empty for nothing.
         """
+        session = self._session
         if wrong:
-            self._session.info(f"client SSL certificate verify error: {wrong}")
-            return INTERNAL_SERVER_ERROR
-        self._session.action = ""
+            message = f"client SSL certificate verify error: {wrong}"
+            judgement = replace(session.tls.judgement, ok=False, message=message)
+            if session.server.lenient:
+                session.tls = TlsFacts(session.tls.connection, judgement)
+            return self._unwelcome(judgement)
+        session.action = ""
         return None
+
+    def _unwelcome(self, judgement: Judgement) -> Any:
+        """
+        The client shall not come in; a lenient server says so by itself.
+        """
+        session = self._session
+        if session.server.lenient:
+            session.action = ""
+            return None
+        session.info(judgement.message)
+        return INTERNAL_SERVER_ERROR
+
+
+def _plain(session: Session) -> bool:
+    """
+    Whether the client does not even mean to speak TLS, by its first byte (as ngx_http_ssl_handshake has it).
+    """
+    try:
+        first = session.client.peek(1)
+    except OSError:
+        return False
+    return bool(first) and first[0] != HANDSHAKE_RECORD and not first[0] & 0x80
 
 
 def _lends(default: Server, server: Server) -> bool:
@@ -280,7 +317,8 @@ class Ssl:
         listen = said[0] if said else listenings[0].node
         node = scope.where(CERTIFICATE) or listen
         reject = scope[REJECT]
-        server.handle(Phase.SSL, SslHandler(scope[HANDSHAKE_TIMEOUT]))
+        seconds = scope[HANDSHAKE_TIMEOUT] if server.opening_timeout is None else server.opening_timeout
+        server.handle(Phase.SSL, SslHandler(seconds))
         if not scope[CERTIFICATE] and not reject:
             if not all(_lends(listening.default, server) for listening in listenings):
                 build.error('no "ssl_certificate" is defined for the "listen ... ssl" directive', listen)
@@ -293,10 +331,10 @@ class Ssl:
         try:
             where = (listen.file, listen.line)
             server.ocsp = client_status(scope, build)
-            server.tls, server.tls_of = context_of(scope, build, where, reject)
+            server.tls, server.tls_of = context_of(scope, build, where, reject, server.alpn)
             server.lent, server.lent_of = server.tls, server.tls_of
             if reject and scope[CERTIFICATE]:
-                server.lent, server.lent_of = context_of(scope, build, where, False)
+                server.lent, server.lent_of = context_of(scope, build, where, False, server.alpn)
         except ConfigError as error:
             build.error(error, node)
             return

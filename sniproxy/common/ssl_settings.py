@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from sniproxy.common import certificates
 from sniproxy.common.asking import Responder, responder_of
+from sniproxy.common.contexts import HTTP_SERVERS, SERVERS, STREAM
 from sniproxy.common.ocsp import ClientStatus, Memory, Stapler, Staples
 from sniproxy.common.resolver import resolver
 from sniproxy.common.runtime import attend
@@ -33,8 +34,6 @@ from sniproxy.tls.policies import DEFAULT_PROTOCOLS, PROTOCOLS, ServerPolicy
 
 if TYPE_CHECKING:
     from sniproxy.common.session import Session
-
-_PLACES: Final = ("stream", "stream.server")
 
 T = Any
 
@@ -75,18 +74,26 @@ def conf_command(node: Node, build: Build, scope: Scope) -> tuple[str, str]:
     return name, build.path(value) if name.lower() in FILES else value
 
 
-def listed(name: str, convert: Callable[[Node, Build, Scope], Any], most: int = 1) -> Directive[tuple[Any, ...]]:
+def listed(
+    name: str, convert: Callable[[Node, Build, Scope], Any], most: int = 1, contexts: tuple[str, ...] = SERVERS
+) -> Directive[tuple[Any, ...]]:
     """
     A directive that may be repeated in a block.
     """
-    return Directive(name, _PLACES, (1, most), convert, (), repeat=Repeat.LISTED)
+    return Directive(name, contexts, (1, most), convert, (), repeat=Repeat.LISTED)
 
 
-def single(name: str, convert: Callable[[Node, Build, Scope], Any], default: T, most: int = 1) -> Directive[T]:
+def single(
+    name: str,
+    convert: Callable[[Node, Build, Scope], Any],
+    default: T,
+    most: int = 1,
+    contexts: tuple[str, ...] = SERVERS,
+) -> Directive[T]:
     """
     A directive that stands once in a block.
     """
-    return Directive(name, _PLACES, (1, most), convert, default)
+    return Directive(name, contexts, (1, most), convert, default)
 
 
 def _alpn(node: Node, build: Build, scope: Scope) -> tuple[str, ...]:
@@ -103,10 +110,17 @@ def _responder(node: Node, build: Build, scope: Scope) -> Responder:
         raise ConfigError(f'{error.message} in "{node.name}"') from None
 
 
-def _compression(node: Node, build: Build, scope: Scope) -> bool:
-    if values.flag(node, build, scope):
-        raise ConfigError(f'"{node.name}" is not supported by sniproxy: pyOpenSSL cannot compress certificates')
-    return False
+def _never(why: str) -> Callable[[Node, Build, Scope], bool]:
+    """
+    A flag that cannot be on.
+    """
+
+    def convert(node: Node, build: Build, scope: Scope) -> bool:
+        if values.flag(node, build, scope):
+            raise ConfigError(f'"{node.name}" is not supported by sniproxy: {why}')
+        return False
+
+    return convert
 
 
 _OCSP_CACHE: Final = re.compile(r"shared:([^:]+):(.*)", re.DOTALL)
@@ -141,8 +155,8 @@ DHPARAM: Final = single("ssl_dhparam", values.path, "")
 SESSION_CACHE: Final[Directive[tuple[tuple[str, ...], ...]]] = listed("ssl_session_cache", values.words, 2)
 SESSION_TICKETS: Final = single("ssl_session_tickets", values.flag, True)
 SESSION_TIMEOUT: Final = single("ssl_session_timeout", values.seconds, 300.0)
-ALPN: Final = single("ssl_alpn", _alpn, (), MANY)
-HANDSHAKE_TIMEOUT: Final = single("ssl_handshake_timeout", values.time, 60.0)
+ALPN: Final = single("ssl_alpn", _alpn, (), MANY, STREAM)
+HANDSHAKE_TIMEOUT: Final = single("ssl_handshake_timeout", values.time, 60.0, contexts=STREAM)
 CLIENT_CERTIFICATE: Final = single("ssl_client_certificate", values.path, "")
 TRUSTED_CERTIFICATE: Final = single("ssl_trusted_certificate", values.path, "")
 CRL: Final = single("ssl_crl", values.path, "")
@@ -158,16 +172,27 @@ STAPLING: Final = single("ssl_stapling", values.flag, False)
 STAPLING_FILE: Final = single("ssl_stapling_file", values.path, "")
 STAPLING_RESPONDER: Final = single("ssl_stapling_responder", values.text, "")
 STAPLING_VERIFY: Final = single("ssl_stapling_verify", values.flag, False)
-CERTIFICATE_COMPRESSION: Final = single("ssl_certificate_compression", _compression, False)
+CERTIFICATE_COMPRESSION: Final = single(
+    "ssl_certificate_compression", _never("pyOpenSSL cannot compress certificates"), False
+)
+EARLY_DATA: Final = single(
+    "ssl_early_data",
+    _never("pyOpenSSL cannot read what comes before a handshake is over"),
+    False,
+    contexts=HTTP_SERVERS,
+)
+BUFFER_SIZE: Final[Directive[int]] = Directive(
+    "ssl_buffer_size", HTTP_SERVERS, (1, 1), values.size, 16384, ignored="records are as long as what is sent at once"
+)
 CONF_COMMAND: Final[Directive[tuple[tuple[str, str], ...]]] = Directive(
-    "ssl_conf_command", _PLACES, (2, 2), conf_command, (), repeat=Repeat.LISTED
+    "ssl_conf_command", SERVERS, (2, 2), conf_command, (), repeat=Repeat.LISTED
 )
 
 DIRECTIVES: Final[tuple[Directive[Any], ...]] = (
     CERTIFICATE, CERTIFICATE_KEY, CERTIFICATE_CACHE, PASSWORD_FILE, PROTOCOLS_, CIPHERS, PREFER, CURVE, DHPARAM,
     SESSION_CACHE, SESSION_TICKETS, SESSION_TIMEOUT, ALPN, HANDSHAKE_TIMEOUT, CLIENT_CERTIFICATE, TRUSTED_CERTIFICATE,
     CRL, OCSP, OCSP_RESPONDER, OCSP_CACHE, STAPLING, STAPLING_FILE, STAPLING_RESPONDER, STAPLING_VERIFY,
-    VERIFY_CLIENT, VERIFY_DEPTH, REJECT, CERTIFICATE_COMPRESSION, CONF_COMMAND,
+    VERIFY_CLIENT, VERIFY_DEPTH, REJECT, CERTIFICATE_COMPRESSION, EARLY_DATA, BUFFER_SIZE, CONF_COMMAND,
 )  # fmt: skip
 
 
@@ -190,13 +215,14 @@ def _pairs(scope: Scope, where: tuple[str, int]) -> tuple[tuple[certificates.Nam
 
 
 def context_of(
-    scope: Scope, build: Build, where: tuple[str, int], reject: bool
+    scope: Scope, build: Build, where: tuple[str, int], reject: bool, alpn: tuple[str, ...] | None = None
 ) -> tuple[ServerContext, Callable[[Session], ServerContext] | None]:
     """
     The TLS context of one server that has a certificate, or refuses everybody.
 
     @param where: file and line of the C{listen} that wants it.
     @param reject: whether all that it does is to refuse.
+    @param alpn: the protocols clients may choose from; None for what C{ssl_alpn} says.
     @return: the context; and what finds another one for each session, where certificates are named by variables.
     @raise ConfigError: in nginx's words.
     """
@@ -213,7 +239,7 @@ def context_of(
         session_cache=tuple(word for words in scope[SESSION_CACHE] for word in words) or ("none",),
         session_tickets=scope[SESSION_TICKETS],
         session_timeout=scope[SESSION_TIMEOUT],
-        alpn=scope[ALPN],
+        alpn=scope[ALPN] if alpn is None else alpn,
         verify=scope[VERIFY_CLIENT],
         depth=scope[VERIFY_DEPTH],
         client_certificate=scope[CLIENT_CERTIFICATE],

@@ -1,5 +1,5 @@
 """
-The variables of ngx_stream_ssl_module: what is known of TLS with the client.
+The variables of ngx_stream_ssl_module and ngx_http_ssl_module: what is known of TLS with the client.
 
 Strategy: nothing is asked of OpenSSL before somebody asks for the variable; what the client offered comes from our
 own reading of its ClientHello, and so does its name, which on a resumed session may differ from the one the session
@@ -9,11 +9,11 @@ was made for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
 
-from sniproxy.config.template import Variable
+from sniproxy.config.template import ANY, Variable
 from sniproxy.tls import facts, names
 from sniproxy.tls.verify import NOT_ASKED, Judgement
 
@@ -51,11 +51,12 @@ class TlsFacts:
         return self.judgement.certificate
 
 
-def _tls(session: Session) -> TlsFacts | None:
+def _tls(subject: Any) -> TlsFacts | None:
     """
     What is known of TLS with the client. Of a session that ends while the client was expected to begin its handshake
     it is what OpenSSL says of one that has not begun.
     """
+    session: Session = subject.session
     found: TlsFacts | None = session.tls
     if found is None and session.ended and session.action == HANDSHAKING:
         context = session.server.tls or session.listening.default.lent
@@ -64,20 +65,21 @@ def _tls(session: Session) -> TlsFacts | None:
     return found
 
 
-def _of_connection(ask: Callable[[TLSConnection], str]) -> Callable[[Session], str | None]:
-    def get(session: Session) -> str | None:
-        tls = _tls(session)
+def _of_connection(ask: Callable[[TLSConnection], str]) -> Callable[[Any], str | None]:
+    def get(subject: Any) -> str | None:
+        tls = _tls(subject)
         return None if tls is None else ask(tls.connection) or None
 
     return get
 
 
-def _of_hello(ask: Callable[[TLSConnection, ClientHello], str], resumed: bool) -> Callable[[Session], str | None]:
+def _of_hello(ask: Callable[[TLSConnection, ClientHello], str], resumed: bool) -> Callable[[Any], str | None]:
     """
     @param resumed: whether OpenSSL, and so nginx, looks at it where a client of TLS 1.2 resumes a session.
     """
 
-    def get(session: Session) -> str | None:
+    def get(subject: Any) -> str | None:
+        session: Session = subject.session
         hello, tls = session.hello, _tls(session)
         if hello is None or (tls is None and not session.listening.ssl):
             return None
@@ -90,55 +92,69 @@ def _of_hello(ask: Callable[[TLSConnection, ClientHello], str], resumed: bool) -
     return get
 
 
-def _of_certificate(ask: Callable[[x509.Certificate], str]) -> Callable[[Session], str | None]:
-    def get(session: Session) -> str | None:
-        if session.tls is None or session.tls.certificate is None:
+def _of_certificate(ask: Callable[[x509.Certificate], str]) -> Callable[[Any], str | None]:
+    def get(subject: Any) -> str | None:
+        tls: TlsFacts | None = subject.session.tls
+        if tls is None or tls.certificate is None:
             return None
-        return ask(session.tls.certificate)
+        return ask(tls.certificate)
 
     return get
 
 
-def _server_name(session: Session) -> str | None:
+def _server_name(subject: Any) -> str | None:
+    session: Session = subject.session
     # known before the handshake: it may choose the certificate
     if session.hello is None or (session.tls is None and not session.listening.ssl):
         return None
     return session.hello.sent_name
 
 
-def _verify(session: Session) -> str | None:
-    tls = _tls(session)
+def _verify(subject: Any) -> str | None:
+    tls = _tls(subject)
     return None if tls is None else tls.judgement.text
 
 
-def _days_left(session: Session) -> str | None:
-    if session.tls is None or session.tls.certificate is None:
+def _days_left(subject: Any) -> str | None:
+    tls: TlsFacts | None = subject.session.tls
+    if tls is None or tls.certificate is None:
         return None
-    return facts.days_left(session.tls.certificate, session.clock.time())
+    return facts.days_left(tls.certificate, subject.clock.time())
+
+
+def _early_data(subject: Any) -> None:
+    """
+    Nothing comes before a handshake is over.
+    """
 
 
 SSL_VARIABLES: Final = (
-    Variable("ssl_protocol", _of_connection(facts.protocol)),
-    Variable("ssl_cipher", _of_connection(lambda connection: facts.cipher(connection) or NO_CIPHER)),
-    Variable("ssl_ciphers", _of_hello(lambda connection, hello: facts.ciphers(connection, hello.cipher_suites), True)),
-    Variable("ssl_curve", _of_connection(facts.curve)),
-    Variable("ssl_curves", _of_hello(lambda _, hello: names.groups(hello.groups), False)),
-    Variable("ssl_sigalg", _of_connection(facts.signature)),
-    Variable("ssl_sigalgs", _of_hello(lambda _, hello: names.signatures(hello.signature_algorithms), False)),
-    Variable("ssl_session_id", _of_connection(facts.session_id)),
-    Variable("ssl_session_reused", _of_connection(facts.session_reused)),
-    Variable("ssl_alpn_protocol", _of_connection(facts.alpn)),
-    Variable("ssl_server_name", _server_name),
-    Variable("ssl_client_verify", _verify),
-    Variable("ssl_client_sigalg", _of_connection(facts.peer_signature)),
-    Variable("ssl_client_s_dn", _of_certificate(facts.subject)),
-    Variable("ssl_client_i_dn", _of_certificate(facts.issuer)),
-    Variable("ssl_client_serial", _of_certificate(facts.serial)),
-    Variable("ssl_client_fingerprint", _of_certificate(facts.fingerprint)),
-    Variable("ssl_client_v_start", _of_certificate(facts.valid_from)),
-    Variable("ssl_client_v_end", _of_certificate(facts.valid_to)),
-    Variable("ssl_client_v_remain", _days_left),
-    Variable("ssl_client_cert", _of_certificate(facts.tabbed_pem)),
-    Variable("ssl_client_raw_cert", _of_certificate(facts.raw_pem)),
-    Variable("ssl_client_escaped_cert", _of_certificate(facts.escaped_pem)),
+    Variable("ssl_protocol", _of_connection(facts.protocol), kind=ANY),
+    Variable("ssl_cipher", _of_connection(lambda connection: facts.cipher(connection) or NO_CIPHER), kind=ANY),
+    Variable(
+        "ssl_ciphers",
+        _of_hello(lambda connection, hello: facts.ciphers(connection, hello.cipher_suites), True),
+        kind=ANY,
+    ),
+    Variable("ssl_curve", _of_connection(facts.curve), kind=ANY),
+    Variable("ssl_curves", _of_hello(lambda _, hello: names.groups(hello.groups), False), kind=ANY),
+    Variable("ssl_sigalg", _of_connection(facts.signature), kind=ANY),
+    Variable("ssl_sigalgs", _of_hello(lambda _, hello: names.signatures(hello.signature_algorithms), False), kind=ANY),
+    Variable("ssl_session_id", _of_connection(facts.session_id), kind=ANY),
+    Variable("ssl_session_reused", _of_connection(facts.session_reused), kind=ANY),
+    Variable("ssl_alpn_protocol", _of_connection(facts.alpn), kind=ANY),
+    Variable("ssl_server_name", _server_name, kind=ANY),
+    Variable("ssl_client_verify", _verify, kind=ANY),
+    Variable("ssl_client_sigalg", _of_connection(facts.peer_signature), kind=ANY),
+    Variable("ssl_client_s_dn", _of_certificate(facts.subject), kind=ANY),
+    Variable("ssl_client_i_dn", _of_certificate(facts.issuer), kind=ANY),
+    Variable("ssl_client_serial", _of_certificate(facts.serial), kind=ANY),
+    Variable("ssl_client_fingerprint", _of_certificate(facts.fingerprint), kind=ANY),
+    Variable("ssl_client_v_start", _of_certificate(facts.valid_from), kind=ANY),
+    Variable("ssl_client_v_end", _of_certificate(facts.valid_to), kind=ANY),
+    Variable("ssl_client_v_remain", _days_left, kind=ANY),
+    Variable("ssl_client_cert", _of_certificate(facts.tabbed_pem), kind=ANY),
+    Variable("ssl_client_raw_cert", _of_certificate(facts.raw_pem), kind=ANY),
+    Variable("ssl_client_escaped_cert", _of_certificate(facts.escaped_pem), kind=ANY),
+    Variable("ssl_early_data", _early_data, kind="http"),
 )

@@ -11,8 +11,12 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.addresses import Address
-from sniproxy.common.proxy_bind import local_address
+from sniproxy.common.proxy_bind import BIND, local_address
+from sniproxy.config.template import Variable
 from sniproxy.errors import BindError, ConfigErrors, TransparencyError
+from sniproxy.levels import ERROR
+from sniproxy.net.connect import ConnectOptions
+from tests.support.places import Declared, FakeRequest, Places
 from tests.support.sessions import Attempt, World, configured
 
 SERVER = (
@@ -130,3 +134,21 @@ class ProxyBindTests(SynchronousTestCase):
             self.refused("proxy_bind 192.0.2.9 transparent;", TransparencyError, errno.EPERM),
             "[alert] *1 setsockopt(IP_TRANSPARENT) failed (1: Operation not permitted)",
         )
+
+    def test_http(self) -> None:
+        """
+        In a location it is asked for each request.
+        """
+        where = Variable("where", lambda request: request.notes["where"], volatile=True, kind="http")
+        module = Declared(BIND, variables=[where])
+        (place, inner) = Places("server { proxy_bind 192.0.2.5; location / { proxy_bind $where; } }", [module]).places
+        request = FakeRequest()
+        for found, text, bind in (
+            (place.scope[BIND], "", Address("inet", "192.0.2.5", 0)),
+            (inner.scope[BIND], "192.0.2.6:7", Address("inet", "192.0.2.6", 7)),
+            (inner.scope[BIND], "x", None),
+        ):
+            request.notes["where"] = text
+            assert found is not None
+            self.assertEqual(found.options(request, ConnectOptions()).bind, bind)
+        self.assertEqual(request.lines, [(ERROR, 'invalid local address "x"')])

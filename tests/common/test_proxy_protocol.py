@@ -11,9 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from sniproxy.addresses import Address
-from sniproxy.common.proxy_protocol import header_of, proxy_protocol
+from sniproxy.common.phases import Phase
+from sniproxy.common.proxy_protocol import HEADER, header_of, proxy_protocol
 from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IModule
+from sniproxy.levels import ERROR
 from sniproxy.wire.proxy_protocol import (
     ALPN,
     AUTHORITY,
@@ -25,13 +27,16 @@ from sniproxy.wire.proxy_protocol import (
     SSL_SIG_ALG,
     SSL_VERSION,
     UNIQUE_ID,
+    Endpoint,
+    ProxyHeader,
     SslTlv,
     write_header,
     write_tlv,
 )
 from tests.support import pki
 from tests.support.hellos import hello
-from tests.support.sessions import CLIENT, FakeLeg, FarEnd, World, client_connection, configured
+from tests.support.places import FakeRequest, Places
+from tests.support.sessions import CLIENT, FakeLeg, FarEnd, World, client_connection, configured, lone_session
 
 LINE = b"PROXY TCP4 198.51.100.7 198.51.100.1 1111 2222\r\n"
 SOURCE = Address("inet6", "2001:db8::1", 1111)
@@ -371,3 +376,37 @@ class ModuleTests(SynchronousTestCase):
             [str(each) for each in problem.errors],
             ['"proxy_protocol_timeout" directive invalid value in /etc/edge.conf:1'],
         )
+
+
+class HttpTests(ProxyProtocolTestCase):
+    """
+    Of requests and their servers.
+    """
+
+    def test_requests(self) -> None:
+        """
+        A request knows what a proxy has said of its connection; what is wrong with a name is told in its own log.
+        """
+        session = lone_session()
+        session.notes[HEADER] = ProxyHeader(0, Endpoint("192.0.2.9", 9), Endpoint("192.0.2.8", 8), b"")
+        request = FakeRequest(session=session)
+        places = Places("server { }", [proxy_protocol])
+        text = "$proxy_protocol_addr $proxy_protocol_port $proxy_protocol_server_addr $proxy_protocol_server_port"
+        self.assertEqual(places.value(text, request), "192.0.2.9 9 192.0.2.8 8")
+        self.assertEqual(places.value("$proxy_protocol_tlv_nonsense", request), "")
+        self.assertEqual(request.lines, [(ERROR, 'unknown PROXY protocol TLV "nonsense"')])
+
+    def test_time(self) -> None:
+        """
+        A server may say how long it waits.
+        """
+        world = World("server { listen 192.0.2.1:22 proxy_protocol; return x; }")
+        default = world.listening[0].default
+        default.opening_timeout = 3.0
+        default.phases[Phase.POST_ACCEPT].clear()
+        proxy_protocol.attach(default, world.build)
+        leg = world.client(b"PROXY")
+        world.pass_time(2.9)
+        self.assertFalse(leg.closed)
+        world.pass_time(0.2)
+        self.assertTrue(leg.closed)

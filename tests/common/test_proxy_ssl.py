@@ -9,9 +9,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.common.proxy_ssl import UpstreamTls
-from sniproxy.errors import ConfigErrors
+from sniproxy.common.proxy_ssl import DIRECTIVES, UpstreamTls, location_tls
+from sniproxy.errors import ConfigError, ConfigErrors
 from tests.support import pki
+from tests.support.places import Declared, Places
 from tests.support.sessions import World, configured
 
 
@@ -156,3 +157,68 @@ class ProxySslTests(SynchronousTestCase):
         """
         self.policy("proxy_ssl_protocols SSLv3 TLSv1.2;")
         self.assertIn("SSLv3", str(self.warnings))
+
+
+class LocationTests(SynchronousTestCase):
+    """
+    What locations say that pass to C{https://}.
+    """
+
+    def found(self, text: str) -> list[UpstreamTls]:
+        """
+        What each place has.
+        """
+        world = Places(text, [Declared(*DIRECTIVES)], files())
+        return [location_tls(place.scope, world.build) for place in world.places]
+
+    def test_said(self) -> None:
+        """
+        A location has what it says, and what is said around it where it is silent; no switch is needed.
+        """
+        server, location = self.found(
+            "proxy_ssl_verify_depth 2; server { proxy_ssl_trusted_certificate ca.pem; location / {"
+            " proxy_ssl_verify on; proxy_ssl_name a.example; proxy_ssl_server_name on; } }"
+        )
+        self.assertEqual((server.context.policy.verify, server.name, server.send_name), (False, None, False))
+        assert location.name is not None
+        self.assertEqual((location.name.text, location.send_name), ("a.example", True))
+        policy = location.context.policy
+        self.assertEqual((policy.verify, policy.depth, policy.trusted_certificate), (True, 2, "/etc/ca.pem"))
+
+    def test_shared(self) -> None:
+        """
+        Places that say nothing themselves share what is said around them, and the sessions that may be resumed; what
+        is said in one is its own.
+        """
+        text = (
+            "proxy_ssl_ciphers HIGH;"
+            " server { location /a { location /a/b { proxy_ssl_verify_depth 3; } } location /c { } }"
+            " server { proxy_ssl_ciphers HIGH; location / { } } server { }"
+        )
+        one, a, b, c, two, d, three = self.found(text)
+        self.assertIs(a, one)
+        self.assertIs(c, one)
+        self.assertIs(three, one)
+        self.assertIs(d, two)
+        self.assertEqual(len({id(one), id(b), id(two)}), 3)
+
+    def test_faults(self) -> None:
+        """
+        What is missing is an error.
+        """
+        for text, complaint in (
+            ("proxy_ssl_verify on;", "no proxy_ssl_trusted_certificate for proxy_ssl_verify"),
+            (
+                "proxy_ssl_certificate client.pem;",
+                'no "proxy_ssl_certificate_key" is defined for certificate "client.pem"',
+            ),
+        ):
+            problem = self.assertRaises(ConfigError, self.found, f"server {{ {text} }}")
+            self.assertEqual(problem.message, complaint)
+
+    def test_switch(self) -> None:
+        """
+        The switch is of stream alone.
+        """
+        problem: ConfigErrors = self.assertRaises(ConfigErrors, self.found, "proxy_ssl on;")
+        self.assertIn('"proxy_ssl" directive is not allowed here', str(problem.errors[0]))

@@ -26,6 +26,7 @@ from sniproxy.levels import ERROR
 from sniproxy.wire.dns import SRV, wire_name
 from tests.support.datagrams import DatagramReactor
 from tests.support.dns_server import NameServer
+from tests.support.places import Declared, Places
 
 ONE = Address("inet", "192.0.2.53", 53)
 TWO = Address("inet", "192.0.2.54", 53)
@@ -523,6 +524,21 @@ class DirectiveTests(SynchronousTestCase):
         ):
             errors = self.assertRaises(ConfigErrors, self.build, f"resolver {text};").errors
             self.assertEqual([error.message for error in errors], [complaint])
+
+    def test_http(self) -> None:
+        """
+        It stands in the blocks of http as well, a group of peers included.
+        """
+        group_block = Directive("upstream", ("http",), (1, 1), block, None, opens="http.upstream")
+        world = Places(
+            "resolver 192.0.2.1; server { location / { resolver 192.0.2.2; } } upstream b { resolver 192.0.2.3; }",
+            [resolver_module, Declared(group_block)],
+        )
+        found = [resolver(place.scope) for place in world.places]
+        (http,) = world.build.root.inside("http")
+        (group,) = http.inside("http.upstream")
+        hosts = [each.servers[0].host for each in (*found, resolver(group)) if each is not None]
+        self.assertEqual(hosts, ["192.0.2.1", "192.0.2.2", "192.0.2.3"])
 
 
 class RealTests(TestCase):

@@ -40,6 +40,7 @@ class ServerTests(SynchronousTestCase):
         """
         self.assertEqual(self.server.phases, tuple([] for _ in Phase))
         self.assertEqual((self.server.names, self.server.listenings, self.server.tls), ((), [], None))
+        self.assertEqual((self.server.lenient, self.server.alpn, self.server.opening_timeout), (False, None, None))
 
     def test_handlers(self) -> None:
         """

@@ -436,6 +436,7 @@ class FactsTests(SessionCase):
         first.finish()
         second = self.begun(world)
         self.assertEqual((first.number, second.number), (1, 2))
+        self.assertIs(first.session, first)
         self.assertAlmostEqual(first.begun, 2.0)
         self.assertIs(first.clock, world.runtime)
 

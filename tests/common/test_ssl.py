@@ -4,6 +4,7 @@ Tests for L{sniproxy.common.ssl}.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -12,6 +13,7 @@ from twisted.plugin import IPlugin
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from sniproxy.common.phases import Phase
 from sniproxy.common.ssl import HELLO_LIMIT, ssl
 from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IModule
@@ -777,3 +779,111 @@ class NamedTests(SslCase):
             assert certificate is not None
             self.assertEqual(certificate.subject.rfc4514_string(), f"CN={name}")
             self.assertEqual(here.network.attempts[-1].address.port, port)
+
+
+class LenientTests(SslCase):
+    """
+    Servers that have words of their own for whom they do not want.
+    """
+
+    def lenient(self, settings: str = "") -> World:
+        """
+        Such a server, whose content takes every session and leaves it as it is.
+        """
+        here = world(server(settings))
+        default = here.listening[0].default
+        default.lenient = True
+        default.content = lambda session: None
+        return here
+
+    def test_refused_certificates(self) -> None:
+        """
+        Content takes a client whatever was said of its certificate, and knows what that was; the log does not.
+        """
+        for name, text, message in (
+            ("B", "SUCCESS", ""),
+            (None, "NONE", "client sent no required SSL certificate"),
+            (
+                "exp",
+                "FAILED:certificate has expired",
+                "client SSL certificate verify error: (10:certificate has expired)",
+            ),
+        ):
+            here = self.lenient("ssl_verify_client on; ssl_client_certificate ca.pem;")
+            far = self.begun(here, identity=None if name is None else identities()[name])
+            self.assertTrue(far.done)
+            session = here.session()
+            judgement = session.tls.judgement
+            self.assertEqual((judgement.text, judgement.message, judgement.ok), (text, message, not message))
+            self.assertEqual((session.action, session.plain_on_tls, len(here.lines)), ("", False, 1))
+            self.assertEqual(here.value("$ssl_client_verify", session), text)
+
+    def test_plain(self) -> None:
+        """
+        A client that speaks something else comes to content in plain, with all that it has said; one that begins as
+        TLS does, or as SSL 2 does, is refused as anywhere.
+        """
+        here = self.lenient()
+        leg = here.client(b"GET / HTTP/1.0\r\n\r\n")
+        session = here.session()
+        self.assertEqual((session.plain_on_tls, session.tls, session.action), (True, None, ""))
+        self.assertEqual(session.client.receive(100), b"GET / HTTP/1.0\r\n\r\n")
+        self.assertEqual(bytes(leg.sent), b"")
+        here.pass_time(61)
+        self.assertEqual(here.statuses(), [])
+        for said in (b"\x16\x04garbage", b"\x80garbage"):
+            here = self.lenient()
+            self.assertRefused(here, here.client(said), "SSL_do_handshake() failed")
+
+    def test_plain_elsewhere(self) -> None:
+        """
+        Other servers refuse it.
+        """
+        here = world()
+        self.assertRefused(here, here.client(b"GET / HTTP/1.0\r\n\r\n"), "SSL_do_handshake() failed")
+
+    def test_gone(self) -> None:
+        """
+        Nobody is taken who is gone when he is to be looked at again.
+        """
+        here = self.lenient()
+        leg = here.client()
+        session = here.session()
+        leg._incoming += b"GET"
+        self.patch(leg, "peek", _gone_at_second(leg.peek))
+        leg.edge(1)
+        self.assertFalse(session.plain_on_tls)
+        self.assertEqual(here.statuses(), [500])
+
+    def test_settings(self) -> None:
+        """
+        What the server says of protocols and of time is what holds.
+        """
+        here = world(server("ssl_alpn x; ssl_handshake_timeout 5s;"))
+        default = here.listening[0].default
+        default.alpn = ("h2", "http/1.1")
+        default.opening_timeout = 2.0
+        default.phases[Phase.SSL].clear()
+        ssl.attach(default, here.build)
+        assert default.tls is not None
+        self.assertEqual(default.tls.policy.alpn, ("h2", "http/1.1"))
+        leg = here.client()
+        here.pass_time(1.9)
+        self.assertFalse(leg.closed)
+        here.pass_time(0.2)
+        self.assertTrue(leg.closed)
+
+
+def _gone_at_second(peek: Callable[[int], bytes | None]) -> Callable[[int], bytes | None]:
+    """
+    Look once, and then at nobody.
+    """
+    looks = []
+
+    def once(limit: int) -> bytes | None:
+        looks.append(limit)
+        if len(looks) > 1:
+            raise ConnectionResetError
+        return peek(limit)
+
+    return once

@@ -5,12 +5,15 @@ Tests for L{sniproxy.common.ssl_settings}.
 from __future__ import annotations
 
 from OpenSSL import SSL
+from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.common import certificates
+from sniproxy.common.ssl import ssl
 from sniproxy.errors import ConfigErrors
 from tests.common import test_ocsp, test_ssl
 from tests.common.test_ssl import CERTIFICATE, VERSIONS, files, identities, server, world
 from tests.support import pki
+from tests.support.places import Places
 from tests.support.sessions import FarEnd, World, client_of, client_settings, configured
 
 
@@ -456,3 +459,33 @@ class StaplingTests(test_ocsp.StaplingCase):
         With a file nobody is asked.
         """
         self.assertNotEqual(self.stapled(self.world("ssl_stapling_file staple.der;")), b"")
+
+
+class HttpTests(SynchronousTestCase):
+    """
+    The directives in http.
+    """
+
+    def test_places(self) -> None:
+        """
+        They stand in http and in its servers; those of stream alone do not, nor does any in a location.
+        """
+        Places("ssl_ciphers HIGH; server { ssl_protocols TLSv1.2; ssl_buffer_size 4k; ssl_early_data off; }", [ssl])
+        for text, complaint in (
+            ("ssl_alpn h2;", '"ssl_alpn" directive is not supported by sniproxy: it is not carried yet'),
+            ("ssl_handshake_timeout 1s;", '"ssl_handshake_timeout" directive is not allowed here'),
+            ("server { location / { ssl_ciphers HIGH; } }", '"ssl_ciphers" directive is not allowed here'),
+        ):
+            problem: ConfigErrors = self.assertRaises(ConfigErrors, Places, text, [ssl])
+            self.assertEqual(str(problem.errors[0]), f"{complaint} in /etc/edge.conf:2")
+
+    def test_early_data(self) -> None:
+        """
+        Early data is refused with the reason.
+        """
+        problem: ConfigErrors = self.assertRaises(ConfigErrors, Places, "ssl_early_data on;", [ssl])
+        self.assertEqual(
+            problem.errors[0].message,
+            '"ssl_early_data" is not supported by sniproxy:'
+            " pyOpenSSL cannot read what comes before a handshake is over",
+        )

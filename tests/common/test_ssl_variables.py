@@ -5,14 +5,17 @@ Tests for L{sniproxy.common.ssl_variables}.
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.common.session import Session
 from sniproxy.common.ssl_variables import SSL_VARIABLES
+from sniproxy.config.template import ANY
 from sniproxy.tls import facts, native
 from tests.support import pki
+from tests.support.places import FakeRequest
 from tests.support.sessions import FarEnd, World, client_of, client_settings
 
 OF_CERTIFICATE = {
@@ -199,3 +202,17 @@ class SslVariablesTests(SynchronousTestCase):
         """
         self.world.client(at=1)
         self.assertEqual(set(self.told(self.world.session()).values()), {None})
+
+    def test_request(self) -> None:
+        """
+        A request knows what is known of its connection; of early data there is none.
+        """
+        session = self.session(self.settings)
+        request: Any = FakeRequest(session=session)
+        told = self.told(session)
+        self.assertEqual(told["ssl_client_verify"], "SUCCESS")
+        self.assertEqual(self.told(request), told)
+        kinds = {variable.name: variable.kind for variable in SSL_VARIABLES}
+        self.assertEqual(kinds.pop("ssl_early_data"), "http")
+        self.assertEqual(set(kinds.values()), {ANY})
+        self.assertIsNone(told["ssl_early_data"])

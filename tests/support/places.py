@@ -16,6 +16,7 @@ from sniproxy.addresses import Address
 from sniproxy.config.build import Build, configure
 from sniproxy.config.directives import Directive, Inherit, Repeat, Scope
 from sniproxy.config.grammar import Node
+from sniproxy.config.template import Variable
 from sniproxy.config.values import block
 from sniproxy.http.headers import Headers
 from sniproxy.levels import DEBUG, ERROR, INFO
@@ -42,6 +43,23 @@ class Blocks:
         _block("if", ("http.server.location",), "http.server.location.if", 9),
     )
     variables = ()
+
+    def prepare(self, build: Build) -> None:
+        """
+        Nothing.
+        """
+
+
+class Declared:
+    """
+    A module of nothing but declarations.
+    """
+
+    name = "declared"
+
+    def __init__(self, *directives: Directive[Any], variables: Sequence[Variable] = ()) -> None:
+        self.directives = directives
+        self.variables = tuple(variables)
 
     def prepare(self, build: Build) -> None:
         """
