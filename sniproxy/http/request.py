@@ -95,6 +95,9 @@ class Request:
     @ivar count: the how manieth it is on its connection.
     @ivar pipelined: it had come before the one before it was answered.
     @ivar changed: the C{uri} has changed, and a location is to be found again.
+    @ivar asked: path and arguments as the client asked for them: as long as C{uri} and C{args} are these, C{target} is
+        what it means.
+    @ivar located: the C{uri} that the location in force was found for.
     """
 
     __slots__ = (
@@ -108,6 +111,7 @@ class Request:
         "_verdict",
         "action",
         "args",
+        "asked",
         "begun",
         "body",
         "body_sent",
@@ -128,6 +132,7 @@ class Request:
         "keep_alive",
         "length",
         "line",
+        "located",
         "method",
         "on_writable",
         "over",
@@ -184,6 +189,8 @@ class Request:
         self.pipelined = False
         self.changed = False
         self.redirects = 0
+        self.asked = ("", "")
+        self.located = ""
         self.captures: tuple[str, ...] | None = None
         self.due = NEVER
         self.bucket = 0
@@ -326,6 +333,7 @@ class Request:
         self.target, self.uri = target.raw, target.path
         if target.args is not None:
             self.args, self.question = target.args, True
+        self.asked = (self.uri, self.args)
         if self.scheme == "https" and self.server.verify != "off":
             status = self._judge()
             if status:
@@ -441,6 +449,7 @@ class Request:
         @return: whether the walk goes on.
         """
         top = self.server.place
+        self.located = self.uri
         found, _ = top.inside.find(self.uri, self) if top.inside else (None, False)
         self.place = place = found or top
         if place.excepted is not None and self.method not in place.excepted[0]:
