@@ -137,7 +137,7 @@ def body_length(section: Section, status: int, who: str, action: str) -> int | N
     if length is None:
         return UNSAID
     if not _LENGTH.fullmatch(length) or int(length) > _MOST:
-        raise Fault(status, f'{who} sent invalid "Content-Length" header: "{length}"', action)
+        raise Fault(status, f'{who} sent invalid "Content-Length" header', action)
     return int(length)
 
 
