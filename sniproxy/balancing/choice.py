@@ -68,20 +68,27 @@ class Choice:
         @return: a peer, which counts as connected until it is released; None: no live upstreams.
         """
         now = self._clock(self._subject)
-        peer: Peer | None
-        if self._single:
-            peer = self._first.peers[0]
-            if peer.down or peer.full():
-                peer = None
-        else:
-            peer = self._take(self._group, self.pick(self._group, now), now)
-            if peer is None and self._group.backup is not None:
-                self._group = self._group.backup
-                self._tried = 0
-                peer = self._take(self._group, self.pick_backup(self._group, now), now)
+        guard = self._first.guard
+        if guard is not None:
+            guard.acquire()
+        try:
+            peer: Peer | None
+            if self._single:
+                peer = self._first.peers[0]
+                if peer.down or peer.full():
+                    peer = None
+            else:
+                peer = self._take(self._group, self.pick(self._group, now), now)
+                if peer is None and self._group.backup is not None:
+                    self._group = self._group.backup
+                    self._tried = 0
+                    peer = self._take(self._group, self.pick_backup(self._group, now), now)
+            if peer is not None:
+                peer.enter()
+        finally:
+            if guard is not None:
+                guard.release()
         self._current = peer
-        if peer is not None:
-            peer.conns += 1
         return peer
 
     def connected(self) -> None:
@@ -99,16 +106,27 @@ class Choice:
         peer, self._current = self._current, None
         if peer is None:
             return
-        peer.conns -= 1
+        peer.leave()
         if self._single:
             self.tries = 0
             return
         if not failed:
             peer.worked()
-        elif peer.failed(self._clock(self._subject)):
+        elif self._failed(peer):
             self._disabled(self._subject, peer)
         if self.tries:
             self.tries -= 1
+
+    def _failed(self, peer: Peer) -> bool:
+        now = self._clock(self._subject)
+        guard = peer.guard
+        if guard is None:
+            return peer.failed(now)
+        guard.acquire()
+        try:
+            return peer.failed(now)
+        finally:
+            guard.release()
 
     def available(self, place: int, peer: Peer, now: float) -> bool:
         """

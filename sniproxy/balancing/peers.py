@@ -6,8 +6,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from sniproxy.addresses import Address
+
+
+class Guard(Protocol):
+    """
+    A lock, where others change what is known of peers, too.
+    """
+
+    def acquire(self) -> None:
+        """
+        Wait until nobody else has it.
+        """
+
+    def release(self) -> None:
+        """
+        Let others have it.
+        """
 
 
 @dataclass(eq=False, slots=True)
@@ -32,6 +49,7 @@ class Peer:
     @ivar conns: connections it has now.
     @ivar name: what logs and C{$upstream_addr} call it.
     @ivar source: who says that it is there: None for one written down, or a name that is asked again and again.
+    @ivar guard: to be held while something is decided by what is known of it; None where nobody else knows it.
     """
 
     address: Address
@@ -50,10 +68,23 @@ class Peer:
     conns: int = field(default=0, init=False)
     name: str = field(default="", init=False)
     source: object = field(default=None, init=False)
+    guard: Guard | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.effective_weight = self.weight
         self.name = self.address.text
+
+    def enter(self) -> None:
+        """
+        One connection more.
+        """
+        self.conns += 1
+
+    def leave(self) -> None:
+        """
+        One connection less.
+        """
+        self.conns -= 1
 
     def full(self) -> bool:
         """
@@ -98,6 +129,7 @@ class Group:
     @ivar backup: whom to ask when none of these can be had.
     @ivar single: whether there is no one else to ask: then failures do not count.
     @ivar tries: how many peers one session can be given.
+    @ivar guard: to be held while one of them is picked; None where that is not needed.
     """
 
     name: str
@@ -105,12 +137,17 @@ class Group:
     backup: Group | None = None
     single: bool = field(init=False)
     tries: int = field(init=False)
+    guard: Guard | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.single = len(self.peers) == 1 and self.backup is None
         self.tries = sum(not peer.down for peer in self.peers)
         if self.backup is not None:
             self.tries += self.backup.tries
+        everyone = self.peers if self.backup is None else self.peers + self.backup.peers
+        self.guard = next((peer.guard for peer in everyone if peer.guard is not None), None)
+        if self.single and not self.peers[0].max_conns:
+            self.guard = None  # nothing is decided
 
     @classmethod
     def of(cls, name: str, peers: Iterable[Peer]) -> Group:

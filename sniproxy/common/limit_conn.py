@@ -2,8 +2,9 @@
 ngx_stream_limit_conn_module: how many connections there may be at once, by any key.
 
 Strategy: a zone is a dictionary of counts, which is kept from one configuration to the next, since the sessions it
-counts are. A session notes what it counts in, and takes itself out at its end, whichever server it has come to by then.
-A zone that is full by nginx's arithmetic refuses, as nginx does.
+counts are; workers share a table in its place (L{sniproxy.common.shared_counts}). A session notes what it counts in,
+and takes itself out at its end, whichever server it has come to by then. A zone that is full by nginx's arithmetic
+refuses, as nginx does.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from sniproxy.common.phases import SERVICE_UNAVAILABLE, Phase
 from sniproxy.common.runtime import Ending, Runtime, attend
 from sniproxy.common.server import Server
 from sniproxy.common.session import Session
+from sniproxy.common.shared_counts import SharedCounts, Verdict, mending, shape_of
+from sniproxy.common.shared_memory import Share, Table, share
 from sniproxy.common.zones import SMALLEST, Room, check, declare
 from sniproxy.config import values
 from sniproxy.config.build import Build
@@ -49,6 +52,16 @@ _STATUS: Final = "limit_conn status"
 """The key in C{session.notes} of what C{$limit_conn_status} says."""
 
 
+def room_of(name: str, size: int) -> Room:
+    """
+    The room of a zone in which nothing is counted.
+    """
+    room = Room(size)
+    room.take(_SHARED)
+    room.take(len(f' in limit_conn_zone "{name}"') + 1)
+    return room
+
+
 class Counts:
     """
     The connections of one zone by their keys. Holds as many keys as nginx would in a zone of this size.
@@ -61,27 +74,19 @@ class Counts:
         self.size = size
         self.key = key
         self._counts: dict[bytes, int] = {}
-        self._room = Room(size)
-        self._room.take(_SHARED)
-        self._room.take(len(f' in limit_conn_zone "{name}"') + 1)
+        self._room = room_of(name, size)
 
-    def count(self, key: bytes) -> int:
+    def enter(self, key: bytes, most: int) -> Verdict:
         """
-        How many connections have this key.
-        """
-        return self._counts.get(key, 0)
-
-    def enter(self, key: bytes) -> bool:
-        """
-        One more.
-
-        @return: whether there was room.
+        One more, if there are less than so many.
         """
         count = self._counts.get(key, 0)
+        if count >= most:
+            return Verdict.TOO_MANY
         if not count and not self._room.take(_NODE + len(key)):
-            return False
+            return Verdict.NO_ROOM
         self._counts[key] = count + 1
-        return True
+        return Verdict.ENTERED
 
     def leave(self, key: bytes) -> None:
         """
@@ -103,7 +108,18 @@ class ConnZone:
     def __init__(self, name: str, key: Template, size: int) -> None:
         self.name = name
         self.key = key
-        self.counts = Counts(name, size, key.text)
+        self.size = size
+        self.counts: Counts | SharedCounts = Counts(name, size, key.text)
+
+    def share(self, build: Build) -> None:
+        """
+        Have workers count together.
+        """
+        key = (USE, self.name, self.size, self.key.text)
+        share(build, Share(key, shape_of(self.size), True, self._take, mending(lambda: room_of(self.name, self.size))))
+
+    def _take(self, table: Table) -> None:
+        self.counts = SharedCounts(table, self.size, self.key.text, _NODE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +158,12 @@ class Limiter:
                 continue
             session.notes[_STATUS] = "PASSED"
             counts = zone.counts
-            if counts.count(key) >= most:
+            verdict = counts.enter(key, most)
+            if verdict is Verdict.TOO_MANY:
                 dry = ", dry run," if self._dry_run else ""
                 session.log(self._level, f'limiting connections{dry} by zone "{zone.name}"')
                 return self._refused(session)
-            if not counts.enter(key):
+            if verdict is Verdict.NO_ROOM:
                 session.runtime.error_log.write(
                     CRIT, f'ngx_slab_alloc() failed: no memory in limit_conn_zone "{zone.name}"'
                 )
@@ -164,7 +181,7 @@ def leave(session: Session) -> None:
     """
     A session does not count any more.
     """
-    counted: list[tuple[Counts, bytes]] = session.notes.pop(_COUNTED, [])
+    counted: list[tuple[Counts | SharedCounts, bytes]] = session.notes.pop(_COUNTED, [])
     for counts, key in counted:
         counts.leave(key)
 
@@ -178,7 +195,7 @@ def keep(runtime: Runtime, zones: dict[str, ConnZone]) -> Ending:
     """
     Go on with the counts of the configuration before, where a zone is still the same.
     """
-    before: dict[str, Counts] = runtime.engine.kept.get(keep, {})
+    before: dict[str, Counts | SharedCounts] = runtime.engine.kept.get(keep, {})
     for zone in zones.values():
         counts = before.get(zone.name)
         if counts is not None and (counts.size, counts.key) == (zone.counts.size, zone.counts.key):
@@ -266,6 +283,8 @@ class LimitConn:
         check(build, USE)
         zones = _zones(build)
         attend(build, lambda runtime: keep(runtime, zones))
+        for zone in zones.values():
+            zone.share(build)
 
     def attach(self, server: Server, build: Build) -> None:
         """

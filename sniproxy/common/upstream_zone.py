@@ -2,15 +2,17 @@
 ngx_stream_upstream_zone_module and ngx_http_upstream_zone_module: C{zone}, and what needs one: peers by names that are
 asked again and again while the program runs (C{server NAME resolve}, C{service=}).
 
-Strategy: what a zone shares among nginx's workers is shared here by all who are in one process. Each name has a
-L{Watch}, which asks, changes the group at one stroke, and asks again when the answer is not good any more. What it has
-heard is kept beyond the configuration: after a reload a group begins with the addresses its names had before.
+Strategy: what is known of peers is shared by all workers (L{sniproxy.common.shared_peers}), anew for each
+configuration, as in nginx; names are asked for by each. Each name has a L{Watch}, which asks, changes the group at one
+stroke, and asks again when the answer is not good any more. What it has heard is kept beyond the configuration: after a
+reload a group begins with the addresses its names had before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from twisted.plugin import IPlugin
@@ -24,8 +26,10 @@ from sniproxy.common.questions import NOT_FOUND
 from sniproxy.common.resolver import ResolveFailure, ResolverSettings, resolver
 from sniproxy.common.runtime import Ending, Runtime, attend
 from sniproxy.common.services import Place, ServiceLookup
+from sniproxy.common.shared_memory import Share, Table, nothing_to_mend, share
+from sniproxy.common.shared_peers import SharedPeers, shape_of
 from sniproxy.common.upstream import Line, Upstream, groups
-from sniproxy.common.zones import SMALLEST, check, declare
+from sniproxy.common.zones import SMALLEST, check, declare, declared
 from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive, Inherit, Repeat, Scope
 from sniproxy.config.grammar import Node
@@ -235,6 +239,30 @@ def watch(runtime: Runtime, lines: Sequence[Watched]) -> Ending:
     return end
 
 
+def wish(build: Build) -> None:
+    """
+    Have workers share what they know of the peers of each zone.
+    """
+    sizes = declared(build)
+    zones: dict[str, list[Upstream]] = {}
+    for upstream in [upstream for kind in KINDS for upstream in groups(build, kind).values()]:
+        name = upstream.scope[ZONE] if upstream.scope is not None else None
+        if name is not None:
+            zones.setdefault(name, []).append(upstream)
+    for name, upstreams in zones.items():
+        shape = shape_of(sizes[name], sum(len(upstream.peers) for upstream in upstreams))
+        share(build, Share((ZONE.name, name), shape, False, partial(adopt, upstreams), nothing_to_mend))
+
+
+def adopt(upstreams: Sequence[Upstream], table: Table) -> None:
+    """
+    All peers that these have and will have are to be in a table.
+    """
+    for upstream in upstreams:
+        upstream.adopt = SharedPeers(table, upstream.name.lower()).adopt
+        upstream.renew(upstream.peers)
+
+
 def _zone(node: Node, build: Build, scope: Scope) -> str:
     name = node.args[0]
     if not name:
@@ -272,6 +300,7 @@ class UpstreamZone:
             check(build, use)
         lines = watched(build)
         attend(build, lambda runtime: watch(runtime, lines))
+        wish(build)
 
     def attach(self, server: Any, build: Build) -> None:
         """

@@ -8,6 +8,7 @@ nginx, so that a configuration which is good here is good there.
 
 from __future__ import annotations
 
+from collections.abc import MutableSequence
 from dataclasses import dataclass
 
 from sniproxy.config.build import Build
@@ -71,21 +72,42 @@ def check(build: Build, use: str) -> None:
             build.error(f'zero size shared memory zone "{zone.name}"', zone.node)
 
 
+def declared(build: Build) -> dict[str, int]:
+    """
+    The sizes of all zones by their names, in bytes; to be asked when the whole file has been read.
+    """
+    zones: dict[str, Zone] = build.shared.get(declare, {})
+    return {zone.name: zone.size for zone in zones.values()}
+
+
 class Room:
     """
     How much fits into a zone: the count that nginx's slab allocator keeps, page by page, without the memory.
 
     Each size is rounded up to a power of two, and each of those has pages of its own.
+
+    @ivar used: how many slots of each size are in use, by L{place}.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, used: MutableSequence[int] | memoryview[int] | None = None) -> None:
         """
         @param size: of the zone, in bytes.
+        @param used: what is in use already, L{PLACES} numbers at least; changed here.
         """
         pages = (size - _HEAD) // (PAGE + _PAGE_NOTE)
         begin = -(-(_HEAD + pages * _PAGE_NOTE) // PAGE) * PAGE
         self._pages = min(pages, (size - begin) // PAGE)
-        self._used: dict[int, int] = {}
+        self.used: MutableSequence[int] | memoryview[int] = [0] * PLACES if used is None else used
+
+    def has(self, size: int) -> bool:
+        """
+        Whether something of so many bytes would go in, at most half a page.
+        """
+        slot = _slot(size)
+        if self.used[slot.bit_length()] % _slots(slot):
+            return True
+        used = sum(-(-count // _slots(1 << place >> 1)) for place, count in enumerate(self.used) if count)
+        return used < self._pages
 
     def take(self, size: int) -> bool:
         """
@@ -93,24 +115,27 @@ class Room:
 
         @return: whether there is room.
         """
-        slot = _slot(size)
-        used = self._used.get(slot, 0)
-        if used % _slots(slot) == 0:
-            if not self._pages:
-                return False
-            self._pages -= 1
-        self._used[slot] = used + 1
+        if not self.has(size):
+            return False
+        self.used[place(size)] += 1
         return True
 
     def give(self, size: int) -> None:
         """
         Take out what is of so many bytes.
         """
-        slot = _slot(size)
-        self._used[slot] -= 1
-        if self._used[slot] % _slots(slot) == 0:
-            self._pages += 1
+        self.used[place(size)] -= 1
 
+
+def place(size: int) -> int:
+    """
+    Where in C{Room.used} slots for so many bytes are counted.
+    """
+    return _slot(size).bit_length()
+
+
+PLACES = 13
+"""How many numbers C{Room.used} has."""
 
 _HEAD = 712
 """Bytes of the allocator's own at the begin of a zone."""

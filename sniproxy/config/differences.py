@@ -189,12 +189,12 @@ DIFFERENCES: Final = (
     ),
     Difference(
         ("worker_processes",),
-        "Workers share their listening sockets and nothing else. What nginx's workers count together, each of ours "
-        "counts for itself: sessions for `max_conns`, failures for `max_fails`, whose turn it is, `$connection`; "
-        "`zone` and `limit_conn_zone` are a warning where there are several workers.",
-        "Zones are memory that all workers share.",
-        "Memory that several processes change needs operations that Python does not have.",
-        "service/core.py",
+        "Workers count together what nginx's do: `limit_conn`, and for an upstream with a `zone` the connections, "
+        "failures and turns of its peers. Each worker knows for itself: what `$connection` counts, the average times "
+        "of `least_time`, and what names mean that are asked for while it runs.",
+        "Those are shared, too: `$connection` always, the others in a `zone`.",
+        "Numbers of connections need not be without gaps; times and addresses come to each worker anyway, and soon.",
+        "common/shared_memory.py",
     ),
     Difference(
         ("worker_processes", "ssl_session_tickets", "ssl_session_cache"),

@@ -7,7 +7,6 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,12 +20,6 @@ from sniproxy.config.grammar import Node
 from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
 from sniproxy.service.affinity import Affinity, affinity
-
-PER_WORKER: Final = {
-    ("stream", "limit_conn_zone"): "sessions",
-    ("stream", "upstream", "zone"): "sessions and failures of its peers",
-}
-"""Where nginx's workers share what they know and ours do not: the directive, with the blocks around it, and what."""
 
 
 def cores() -> int:
@@ -119,15 +112,6 @@ def has_master(root: Scope) -> bool:
     return root[WORKERS] > 1 if told is None else told
 
 
-def _found(nodes: Sequence[Node], path: Sequence[str]) -> Iterator[Node]:
-    for node in nodes:
-        if node.name == path[0]:
-            if len(path) == 1:
-                yield node
-            else:
-                yield from _found(node.block or (), path[1:])
-
-
 @implementer(IPlugin, IModule)
 class ServiceCore:
     """
@@ -142,7 +126,7 @@ class ServiceCore:
 
     def prepare(self, build: Build) -> None:
         """
-        Warn of masks that do not fit the workers, and of what several of them do not share.
+        Warn of masks that do not fit the workers.
         """
         workers = build.root[WORKERS]
         masks = build.root[AFFINITY]
@@ -151,11 +135,6 @@ class ServiceCore:
                 'the number of "worker_processes" is not equal to the number of "worker_cpu_affinity" masks,'
                 " using last mask for remaining worker processes"
             )
-        if workers > 1 and build.root[MASTER] is not False:
-            for path, what in PER_WORKER.items():
-                for node in _found(build.nodes, path):
-                    build.warn(f'"{path[-1]}" counts {what} in each worker for itself', node)
-                    break
 
     def attach(self, server: Any, build: Build) -> None:
         """

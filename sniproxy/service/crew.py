@@ -31,9 +31,6 @@ MOST: Final = 30.0
 PATIENCE: Final = 30.0
 """Seconds that workers may take to begin before they count as such that cannot."""
 
-Spawn = Callable[[ProcessProtocol, int], Any]
-"""Starts a worker: what hears of it, and its place. Raises OSError."""
-
 
 class Worker(ProcessProtocol):
     """
@@ -42,10 +39,12 @@ class Worker(ProcessProtocol):
     @ivar place: from 0.
     @ivar born: when it was started, in seconds.
     @ivar pid: its process number.
+    @ivar seat: its column in tables.
     """
 
     transport: Any
     pid = 0
+    seat = 0
 
     def __init__(self, crew: Crew, place: int, born: float) -> None:
         self.place = place
@@ -96,6 +95,10 @@ class Worker(ProcessProtocol):
         self._crew._has_ended(self, reason.value)
 
 
+Spawn = Callable[[Worker], Any]
+"""Starts a worker, with what hears of it. Raises OSError."""
+
+
 class Crew:
     """
     Owns its workers until C{gone} is called.
@@ -112,11 +115,13 @@ class Crew:
         write: Callable[[int, str], None],
         known: Callable[[Crew], None],
         gone: Callable[[Crew], None],
+        ended: Callable[[Worker], None],
     ) -> None:
         """
         @param write: a line of the error log, with its level.
         @param known: called once when C{begun}, and once more if not all accept by then but later do.
         @param gone: called once, when the last worker has ended after L{quit} or L{stop}.
+        @param ended: called with each worker that has ended, before another takes its place.
         """
         self._clock = clock
         self._number = number
@@ -124,6 +129,7 @@ class Crew:
         self._write = write
         self._known = known
         self._gone = gone
+        self._ended = ended
         self._workers: dict[int, Worker] = {}
         self._missing = set(range(number))
         self._failures = [0] * number
@@ -158,7 +164,7 @@ class Crew:
         self._calls.pop(place, None)
         worker = Worker(self, place, self._clock.seconds())
         try:
-            self._spawn(worker, place)
+            self._spawn(worker)
         except OSError as error:
             self._write(ALERT, f"fork() failed while spawning a worker process ({error.errno}: {error.strerror})")
             self._fill_later(place)
@@ -188,6 +194,7 @@ class Crew:
     def _has_ended(self, worker: Worker, how: Any) -> None:
         place = worker.place
         del self._workers[place]
+        self._ended(worker)
         self._write(*_how(worker.pid, how))
         if self.leaving:
             self._perhaps_gone()

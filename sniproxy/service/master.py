@@ -17,7 +17,6 @@ from typing import Any, Final
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.protocol import ProcessProtocol
 
 from sniproxy.common.core_variables import NGINX_VERSION
 from sniproxy.config.build import Build
@@ -27,7 +26,7 @@ from sniproxy.logs.error_log import error_log_of
 from sniproxy.logs.sinks import files_of
 from sniproxy.service.channel import REOPEN
 from sniproxy.service.core import PID, USER, WORKERS, has_master
-from sniproxy.service.crew import Crew
+from sniproxy.service.crew import Crew, Worker
 from sniproxy.service.load import load, world
 from sniproxy.service.main import ProxyService
 from sniproxy.service.memory import hold_collector, settle_collector
@@ -36,6 +35,7 @@ from sniproxy.service.plan import HEAR, PLAN, SAY, SOCKETS, Plan, command, pytho
 from sniproxy.service.signals import take_signals
 from sniproxy.service.snapshot import Recorder, nameless
 from sniproxy.service.sockets import Queues, close_queues, open_queues, queues_of
+from sniproxy.service.tables import Stock, Tables
 
 PATIENCE: Final = 5.0
 """Seconds after which workers that were told to end at once are killed."""
@@ -87,6 +87,7 @@ class MasterService(Service):
         self._path = python_path()
         self._crews: list[Crew] = []
         self._left: Queues = {}
+        self._tables = Tables()
         self._quitting = False
         self._stopping: Deferred[None] | None = None
         self._killing: IDelayedCall | None = None
@@ -95,7 +96,9 @@ class MasterService(Service):
         self._read = read = self._read_file() if read is None else read
         check_pid(read.build)
         self._queues: Queues = open_queues(read.build, {}, read.build.root[WORKERS])
+        self._stock: Stock = ()
         try:
+            self._stock = self._tables.open(read.build)
             files_of(read.build).open(self._reactor)
         except ConfigErrors:
             self._close_queues()
@@ -170,6 +173,11 @@ class MasterService(Service):
             self._stopping.callback(None)
 
     def _close_queues(self) -> None:
+        """
+        Nobody is to come any more; and nobody is to be started who would count.
+        """
+        self._tables.close(self._stock)
+        self._stock = ()
         close_queues(self._queues, {})
         close_queues(self._left, {})
         self._queues, self._left = {}, {}
@@ -188,25 +196,42 @@ class MasterService(Service):
         """
         Have a crew work under the configuration.
         """
-        read, queues, workers = self._read, self._queues, self._read.build.root[WORKERS]
+        read, queues, stock, workers = self._read, self._queues, self._stock, self._read.build.root[WORKERS]
         plan = Plan(
-            self._file, self._prefix, self._globals, read.snapshot, tuple(queues), reactor_module(self._reactor)
+            self._file,
+            self._prefix,
+            self._globals,
+            read.snapshot,
+            tuple(queues),
+            reactor_module(self._reactor),
+            len(stock),
         )
         papers = nameless(plan.dumps())
+        self._tables.lend(stock)
 
-        def spawn(worker: ProcessProtocol, place: int) -> None:
+        def spawn(worker: Worker) -> None:
+            worker.seat = self._tables.sit(stock)
             descriptors: dict[int, Any] = {0: 0, 1: 1, 2: 2, HEAR: "w", SAY: "r", PLAN: papers}
-            for number, sock in enumerate(queues_of(queues, place).values(), SOCKETS):
-                descriptors[number] = sock.fileno()
-            arguments = command(self._path, place)
-            self._reactor.spawnProcess(worker, arguments[0], arguments, env=None, childFDs=descriptors)
+            born_with = [sock.fileno() for sock in queues_of(queues, worker.place).values()]
+            born_with += [table.descriptor for _, table in stock]
+            descriptors.update(enumerate(born_with, SOCKETS))
+            arguments = command(self._path, worker.place, worker.seat)
+            try:
+                self._reactor.spawnProcess(worker, arguments[0], arguments, env=None, childFDs=descriptors)
+            except OSError:
+                ended(worker)
+                raise
+
+        def ended(worker: Worker) -> None:
+            self._tables.rise(stock, worker.seat)
 
         def gone(crew: Crew) -> None:
             os.close(papers)
+            self._tables.close(stock)
             self._crews.remove(crew)
             self._crew_gone()
 
-        crew = Crew(self._reactor, workers, spawn, self._write, self._crew_known, gone)
+        crew = Crew(self._reactor, workers, spawn, self._write, self._crew_known, gone, ended)
         self._crews.append(crew)
         self._write(NOTICE, "start worker processes")
         crew.start()
@@ -252,7 +277,7 @@ class MasterService(Service):
     def _reload(self) -> None:
         kept = {key: self._queues.get(key, ()) + self._left.get(key, ()) for key in (*self._queues, *self._left)}
         try:
-            read, queues = self._prepare(kept)
+            read, queues, stock = self._prepare(kept)
         except ConfigErrors as errors:
             for error in errors.errors:
                 self._write(EMERG, str(error))
@@ -261,6 +286,8 @@ class MasterService(Service):
             self._write(EMERG, f"the configuration could not be loaded: {error!r}")
             return
         old, self._read, self._queues = self._read, read, queues
+        self._tables.close(self._stock)
+        self._stock = stock
         # workers that are still to end accept on these
         self._left = {key: tuple(sock for sock in kept[key] if sock not in queues.get(key, ())) for key in kept}
         self._warn(read.build)
@@ -269,7 +296,7 @@ class MasterService(Service):
         move_pid(old.build, read.build)
         self._muster()
 
-    def _prepare(self, kept: Queues) -> tuple[Read, Queues]:
+    def _prepare(self, kept: Queues) -> tuple[Read, Queues, Stock]:
         """
         A new configuration, whole: nothing of it can fail any more, and nothing has changed.
 
@@ -280,9 +307,12 @@ class MasterService(Service):
             check_pid(read.build)
         files = files_of(read.build)
         files.open(self._reactor)
+        stock: Stock = ()
         try:
-            return read, open_queues(read.build, kept, read.build.root[WORKERS])
+            stock = self._tables.open(read.build)
+            return read, open_queues(read.build, kept, read.build.root[WORKERS]), stock
         except BaseException:
+            self._tables.close(stock)
             files.close()
             raise
 

@@ -23,7 +23,7 @@ PLAN: Final = 5
 """The one from which it reads its plan."""
 
 SOCKETS: Final = 6
-"""The first of its listening sockets, in the order of C{Plan.addresses}."""
+"""The first of its listening sockets, in the order of C{Plan.addresses}; behind them come the tables it counts in."""
 
 _BOOT: Final = (
     "import gc, sys; gc.disable(); sys.path[:] = sys.argv.pop().split({separator!r});"
@@ -42,6 +42,7 @@ class Plan:
     @ivar snapshot: what the configuration was made from, see L{sniproxy.service.snapshot}.
     @ivar addresses: what the listening sockets are for.
     @ivar reactor: the module whose C{install} makes the reactor.
+    @ivar tables: how many tables there are to count in.
     """
 
     file: str
@@ -50,22 +51,25 @@ class Plan:
     snapshot: bytes
     addresses: tuple[Address, ...]
     reactor: str
+    tables: int = 0
 
     def dumps(self) -> bytes:
         """
         For L{loads} in a process of the same Python.
         """
         addresses = [(isinstance(each, DatagramAddress), astuple(each)) for each in self.addresses]
-        return marshal.dumps((self.file, self.prefix, self.globals_text, self.snapshot, addresses, self.reactor))
+        return marshal.dumps(
+            (self.file, self.prefix, self.globals_text, self.snapshot, addresses, self.reactor, self.tables)
+        )
 
 
 def loads(data: bytes) -> Plan:
     """
     The plan again.
     """
-    file, prefix, globals_text, snapshot, addresses, reactor = marshal.loads(data)
+    file, prefix, globals_text, snapshot, addresses, reactor, tables = marshal.loads(data)
     found = tuple((DatagramAddress if udp else Address)(*parts) for udp, parts in addresses)
-    return Plan(file, prefix, globals_text, snapshot, found, reactor)
+    return Plan(file, prefix, globals_text, snapshot, found, reactor, tables)
 
 
 def python_path() -> list[str]:
@@ -75,16 +79,17 @@ def python_path() -> list[str]:
     return [os.path.abspath(each) for each in sys.path]
 
 
-def command(path: list[str], worker: int) -> list[str]:
+def command(path: list[str], worker: int, seat: int) -> list[str]:
     """
     The command line of a worker. Nothing of ours is imported before it looks where
     its master looks; and the collector waits until all is there.
 
     @param path: of L{python_path}.
     @param worker: from 0.
+    @param seat: its column in tables.
     """
     boot = _BOOT.format(separator=os.pathsep)
-    return [sys.executable, "-c", boot, "sniproxy: worker process", str(worker), os.pathsep.join(path)]
+    return [sys.executable, "-c", boot, "sniproxy: worker process", str(worker), str(seat), os.pathsep.join(path)]
 
 
 def reactor_module(reactor: Any) -> str:

@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ from sniproxy.service.plan import HEAR, PLAN, SAY, SOCKETS, Plan, loads
 from sniproxy.service.serving import Serving
 from sniproxy.service.signals import take_signals
 from sniproxy.service.snapshot import contents, replay
+from sniproxy.service.tables import take_tables
 
 _log: Final = Logger("sniproxy")
 
@@ -171,17 +172,37 @@ def take_sockets(plan: Plan, first: int = SOCKETS) -> dict[Address, socket.socke
     return sockets
 
 
+def descriptors_of_tables(plan: Plan, first: int = SOCKETS) -> list[int]:
+    """
+    Those of the tables that this process was born with.
+    """
+    begin = first + len(plan.addresses)
+    descriptors = list(range(begin, begin + plan.tables))
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    return descriptors
+
+
 def make(
-    reactor: Any, plan: Plan, worker: int, sockets: Mapping[Address, socket.socket], mouth: Mouth
+    reactor: Any,
+    plan: Plan,
+    worker: int,
+    sockets: Mapping[Address, socket.socket],
+    mouth: Mouth,
+    tables: Sequence[int] = (),
+    seat: int = 0,
 ) -> WorkerService:
     """
     The service of a worker, at work.
 
+    @param tables: descriptors of the tables to count in.
+    @param seat: which column there is ours.
     @raise ConfigErrors: the configuration that the master has taken cannot be had here.
     @raise OSError: see L{WorkerService.startService}.
     """
     build = load(plan.file, plan.prefix, plan.globals_text, replay(plan.snapshot))
     build.forget_lines()
+    take_tables(build, tables, seat)
     service = WorkerService(reactor, build, sockets, worker, mouth.say)
     Ear(reactor, HEAR, service.heard, service.orphaned)
     service.startService()
@@ -190,11 +211,11 @@ def make(
 
 def main() -> None:
     """
-    What the process runs: the number of the worker is its last argument.
+    What the process runs: the numbers of the worker and of its seat are its last arguments.
     """
     # A terminal says it to all of us. Who obeyed before the master did would be replaced; he tells what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    worker = int(sys.argv[-1])
+    worker, seat = map(int, sys.argv[-2:])
     for descriptor in (HEAR, SAY, PLAN):
         os.set_inheritable(descriptor, False)
     mouth = Mouth(SAY)
@@ -205,17 +226,17 @@ def main() -> None:
         import_module(plan.reactor).install()
     from twisted.internet import reactor
 
-    run(reactor, plan, worker, mouth)
+    run(reactor, plan, worker, mouth, seat)
 
 
-def run(reactor: Any, plan: Plan, worker: int, mouth: Mouth) -> None:
+def run(reactor: Any, plan: Plan, worker: int, mouth: Mouth, seat: int) -> None:
     """
     Serve, to the end.
 
     @raise SystemExit: it cannot begin; why is in the log.
     """
     try:
-        service = make(reactor, plan, worker, take_sockets(plan), mouth)
+        service = make(reactor, plan, worker, take_sockets(plan), mouth, descriptors_of_tables(plan), seat)
     except ConfigErrors as errors:
         for error in errors.errors:
             _log.critical("{error}", error=f"[emerg] {error}")

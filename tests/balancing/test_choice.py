@@ -267,3 +267,36 @@ class ChoiceTests(SynchronousTestCase):
         self.assertEqual([later.next(), later.next(), later.next()], [b, c, None])
         earlier.release(True)
         self.assertEqual([earlier.next(), earlier.next()], [b, None])
+
+    def test_guard(self) -> None:
+        """
+        Where others know the peers, too, their lock is held while one is picked and while a failure is counted, but not
+        while that is told; a peer that nobody else knows needs no lock for its failure.
+        """
+
+        class Lock:
+            """
+            It remembers.
+            """
+
+            def acquire(self) -> None:
+                """
+                Taken.
+                """
+                told.append("[")
+
+            def release(self) -> None:
+                """
+                Given back.
+                """
+                told.append("]")
+
+        told: list[str] = []
+        a, b = peer(1), peer(2)
+        a.guard = Lock()
+        balancer = First(Group.of("back", [a, b]), lambda subject: 1.0, lambda subject, peer: told.append(peer.name))
+        choice = balancer.begin(None)
+        for _ in range(2):
+            choice.next()
+            choice.release(True)
+        self.assertEqual(told, ["[", "]", "[", "]", a.name, "[", "]", b.name])

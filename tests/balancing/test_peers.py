@@ -34,6 +34,16 @@ class PeerTests(SynchronousTestCase):
         """
         self.assertEqual(peer(8080).name, "127.0.0.1:8080")
 
+    def test_connections(self) -> None:
+        """
+        They come and go.
+        """
+        one = peer()
+        one.enter()
+        one.enter()
+        one.leave()
+        self.assertEqual(one.conns, 1)
+
     def test_full(self) -> None:
         """
         max_conns is the count that may not be exceeded, and none means any number.

@@ -10,9 +10,12 @@ from zope.interface.verify import verifyObject
 
 from sniproxy.addresses import Address
 from sniproxy.common.limit_conn import Counts, limit_conn
+from sniproxy.common.shared_counts import Verdict
+from sniproxy.common.shared_memory import shares
 from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IModule
 from tests.support.sessions import FakeLeg, World, configured
+from tests.support.tables import together
 
 ZONE = "limit_conn_zone $remote_addr zone=one:32k;"
 SERVER = "server {{ listen 192.0.2.1:443; proxy_pass 192.0.2.2:1; {} }}"
@@ -191,6 +194,24 @@ class KeptTests(LimitConnCase):
         old.end()
         self.assertFalse(self.come(after).closed)
 
+    def test_workers(self) -> None:
+        """
+        A limit is one of all workers; what one of them counted ends with it, be it by its sessions or at once.
+        """
+        worlds = [self.world("limit_conn one 1;") for _ in range(2)]
+        (table,) = together(self, *(world.build for world in worlds))
+        (wish,) = shares(worlds[0].build)
+        self.assertEqual((wish.key, wish.kept), (("limit_conn", "one", 32768, "$remote_addr"), True))
+        first = self.come(worlds[0])
+        self.assertTrue(self.come(worlds[1]).closed)
+        self.assertFalse(self.come(worlds[1], "192.0.2.78").closed)
+        self.assertTrue(self.come(worlds[0], "192.0.2.78").closed)
+        first.lose()
+        worlds[0].network.turn()
+        self.assertFalse(self.come(worlds[1]).closed)
+        table.clear(1, wish.mend)
+        self.assertFalse(self.come(worlds[0]).closed)
+
     def test_another_zone(self) -> None:
         """
         A zone of another size or key begins anew.
@@ -206,11 +227,11 @@ class KeptTests(LimitConnCase):
         Counts of a key end with its last connection.
         """
         counts = Counts("one", 32768, "$remote_addr")
-        self.assertTrue(counts.enter(b"x") and counts.enter(b"x"))
+        self.assertEqual([counts.enter(b"x", 2) for _ in range(3)], [Verdict.ENTERED] * 2 + [Verdict.TOO_MANY])
         counts.leave(b"x")
-        self.assertEqual(counts.count(b"x"), 1)
+        self.assertEqual(counts._counts, {b"x": 1})
         counts.leave(b"x")
-        self.assertEqual((counts.count(b"x"), counts._counts), (0, {}))
+        self.assertEqual(counts._counts, {})
 
 
 class ConfigurationTests(LimitConnCase):

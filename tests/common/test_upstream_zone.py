@@ -12,12 +12,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from sniproxy.common.resolver import Resolver
+from sniproxy.common.shared_memory import shares
 from sniproxy.common.upstream import Upstream, groups
 from sniproxy.common.upstream_zone import upstream_zone
 from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IModule
 from tests.support.datagrams import FakePort
 from tests.support.sessions import World, configured
+from tests.support.tables import together
 
 RESOLVER = "resolver 192.0.2.53 ipv6=off; resolver_timeout 20s;"
 GROUP = "upstream back {{ zone back 64k; {resolver} {servers} }} server {{ listen 192.0.2.1:443; proxy_pass back; }}"
@@ -256,6 +258,40 @@ class ResolveTests(ZoneCase):
         later = World(GROUP.format(servers="server a.example:90 resolve;", resolver=RESOLVER), engine=world.engine)
         later.engine.kept.clear()
         self.assertEqual(self.peers(later), ["192.0.2.1:90"])
+
+    def test_workers(self) -> None:
+        """
+        Workers know the same of peers, be they written down or found by each of them in its own time.
+        """
+        worlds = [self.world("server 192.0.2.9:9; server a.example:80 resolve max_conns=1;") for _ in range(2)]
+        together(self, *(world.build for world in worlds))
+        first, second = map(self.group, worlds)
+        first.peers[0].fails = 7
+        self.assertEqual(second.peers[0].fails, 7)
+        self.answer(worlds[0], "192.0.2.1", "192.0.2.2")
+        first.peers[1].enter()
+        self.assertEqual(len(second.peers), 1)
+        self.answer(worlds[1], "192.0.2.2", "192.0.2.1")
+        self.assertEqual(
+            [(peer.name, peer.full()) for peer in second.peers[1:]], [("192.0.2.2:80", False), ("192.0.2.1:80", True)]
+        )
+
+    def test_zones_of_their_own(self) -> None:
+        """
+        Each zone is a table, with the groups that name it; what has no zone is not shared. Each configuration begins
+        anew.
+        """
+        group = "upstream {0} {{ {1} server 192.0.2.1:1; }}"
+        zones = {"a": "zone one 64k;", "b": "zone two 32k;", "c": "zone one;", "d": ""}
+        text = " ".join(group.format(name, zone) for name, zone in zones.items())
+        builds = [configured(f"stream {{ {text} }}") for _ in range(2)]
+        self.assertEqual([each.key[1] for each in shares(builds[0])], ["one", "two"])
+        self.assertEqual([each.kept for each in shares(builds[0])], [False, False])
+        together(self, *builds)
+        for name, shared in zones.items():
+            first, second = [groups(build)[name].peers[0] for build in builds]
+            first.fails = ord(name)
+            self.assertEqual(second.fails, ord(name) if shared else 0)
 
     def test_end(self) -> None:
         """

@@ -136,23 +136,6 @@ class ServiceCoreTests(SynchronousTestCase):
             'invalid character "x" in "worker_cpu_affinity" in /etc/edge.conf:1',
         )
 
-    def test_not_shared(self) -> None:
-        """
-        Whatever nginx's workers share and ours do not is a warning, once, where there are several workers.
-        """
-        upstreams = "".join(f"upstream {name} {{\nserver 192.0.2.1:1; zone {name} 64k;\n}}\n" for name in "ab")
-        text = f"stream {{\n{upstreams}server {{ listen 80; proxy_pass a; }}\n}}"
-
-        def told(before: str) -> list[str]:
-            return [line for line in self.warnings(configured(before + text)) if "in each worker" in line]
-
-        self.assertEqual(
-            told("worker_processes 2;"),
-            ['"zone" counts sessions and failures of its peers in each worker for itself in /etc/edge.conf:3'],
-        )
-        self.assertEqual(told("worker_processes 2; master_process off;"), [])
-        self.assertEqual(told(""), [])
-
     def test_user(self) -> None:
         """
         A user is looked up, with the group that is named or else the one of his name.

@@ -24,6 +24,7 @@ class CrewCase(SynchronousTestCase):
         self.reactor = Reactor()
         self.lines: list[tuple[int, str]] = []
         self.events: list[str] = []
+        self.ended: list[Any] = []
         self.crew = Crew(
             self.reactor,
             2,
@@ -31,14 +32,15 @@ class CrewCase(SynchronousTestCase):
             lambda level, message: self.lines.append((level, message)),
             lambda crew: self.events.append("accepts" if crew.accepts else "fails"),
             lambda crew: self.events.append("gone"),
+            self.ended.append,
         )
         self.places: list[int] = []
 
-    def spawn(self, worker: Any, place: int) -> None:
+    def spawn(self, worker: Any) -> None:
         """
         Start one.
         """
-        self.places.append(place)
+        self.places.append(worker.place)
         self.reactor.spawnProcess(worker, "python", ["python"], None, {})
 
     def begun(self) -> list[FakeProcess]:
@@ -142,6 +144,16 @@ class DeathTests(CrewCase):
             first.end(**how)  # type: ignore[arg-type]
             self.assertEqual(self.lines, [wanted, (NOTICE, "start worker process 1003")])
             self.assertEqual(self.places, [0, 1, 0])
+
+    def test_told_before_the_next(self) -> None:
+        """
+        That one has ended is told before another is started in its place.
+        """
+        first, _ = self.begun()
+        places = []
+        self.crew._ended = lambda worker: places.append((worker, len(self.places)))
+        first.end()
+        self.assertEqual((places, len(self.places)), ([(first.protocol, 2)], 3))
 
     def test_again_and_again(self) -> None:
         """

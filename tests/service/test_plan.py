@@ -32,7 +32,7 @@ class PlanTests(SynchronousTestCase):
             Address("unix", "/run/\udcff.sock"),
         )
         for prefix in (None, "/var"):
-            plan = Plan("/etc/\udcff.conf", prefix, "pid a;", b"\x00\xff", addresses, "some.reactor")
+            plan = Plan("/etc/\udcff.conf", prefix, "pid a;", b"\x00\xff", addresses, "some.reactor", 3)
             self.assertEqual(loads(plan.dumps()), plan)
 
     def test_reactor(self) -> None:
@@ -57,8 +57,8 @@ class CommandTests(SynchronousTestCase):
 
     def test_what_it_imports(self) -> None:
         """
-        It runs C{main} of the worker that it finds there, and nothing of the folder it is started in; its number
-        comes last.
+        It runs C{main} of the worker that it finds there, and nothing of the folder it is started in; its numbers
+        come last.
         """
         home, here = (os.path.abspath(self.mktemp()) for _ in range(2))
         os.makedirs(f"{home}/sniproxy/service")
@@ -69,8 +69,8 @@ class CommandTests(SynchronousTestCase):
         os.mkdir(here)
         with open(f"{here}/sniproxy.py", "w") as file:
             file.write("print('a stranger')\n")
-        answer = subprocess.run(command([home], 3), cwd=here, capture_output=True, text=True, check=False)
-        self.assertEqual(answer.stdout, f"{['-c', 'sniproxy: worker process', '3']} {[home]}\n", answer.stderr)
+        answer = subprocess.run(command([home], 3, 7), cwd=here, capture_output=True, text=True, check=False)
+        self.assertEqual(answer.stdout, f"{['-c', 'sniproxy: worker process', '3', '7']} {[home]}\n", answer.stderr)
 
 
 class ReactorOfNoModuleTests(SynchronousTestCase):

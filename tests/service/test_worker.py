@@ -280,7 +280,7 @@ class BirthTests(WorkerCase):
         self.ear()
         told = twisted_log(self)
         self.patch(under_test, "take_sockets", lambda plan: self.sockets)
-        run(self.reactor, plan, 0, self.mouth())
+        run(self.reactor, plan, 0, self.mouth(), 0)
         return told
 
     def test_runs(self) -> None:
@@ -332,16 +332,16 @@ class BirthTests(WorkerCase):
             self.patch(under_test, name, number)
         self.addCleanup(os.close, reading)
         self.addCleanup(os.close, writing)
-        self.patch(sys, "argv", ["-c", "sniproxy: worker process", "3"])
+        self.patch(sys, "argv", ["-c", "sniproxy: worker process", "3", "7"])
         begun: list[Any] = []
         self.patch(
             globalLogBeginner, "beginLoggingTo", lambda observers, redirectStandardIO: begun.append(redirectStandardIO)
         )
         ran: list[Any] = []
-        self.patch(under_test, "run", lambda reactor, plan, worker, mouth: ran.append((plan, worker)))
+        self.patch(under_test, "run", lambda reactor, plan, worker, mouth, seat: ran.append((plan, worker, seat)))
         INSTALLED.clear()
         main()
-        self.assertEqual((ran, begun, INSTALLED), ([(plan, 3)], [False], ["once"]))
+        self.assertEqual((ran, begun, INSTALLED), ([(plan, 3, 7)], [False], ["once"]))
         self.assertEqual(self.taken, {signal.SIGINT: signal.SIG_IGN})
         self.assertRaises(OSError, os.fstat, papers)
         papers = nameless(Plan("edge.conf", None, "", b"", (), "").dumps())
