@@ -321,14 +321,6 @@ class Same(Differential):
     No difference that is not named.
     """
 
-    def check(self, cases: tuple[Case, ...]) -> None:
-        """
-        Both do the same in all of them.
-        """
-        found = [each for case in cases for each in self.compare(case)]
-        if found:
-            self.fail("\n".join(found))
-
     def test_handshakes(self) -> None:
         """
         Versions, ciphers, protocols, names, sessions, and all who do not get that far.

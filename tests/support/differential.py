@@ -114,6 +114,27 @@ class Differential(ProxyTestCase):
             ours = re.sub(r" in F:\d+", "", ours)
         return [] if theirs == ours else [f"{text}\n    nginx: {theirs}\n    we:    {ours}"]
 
+    def check(self, cases: Sequence[Case]) -> None:
+        """
+        Both do the same in all cases.
+        """
+        found = [each for case in cases for each in self.compare(case)]
+        if found:
+            self.fail("\n".join(found))
+
+    def check_verdicts(self, texts: Sequence[str]) -> None:
+        """
+        Both say the same of all configurations. C{@p@} is a port.
+        """
+        values = {"p": free_port(), "folder": self.folder}
+        found = [
+            each
+            for number, text in enumerate(texts)
+            for each in self.compare_verdicts(str(number), fill(text, **values))
+        ]
+        if found:
+            self.fail("\n".join(found))
+
     def enter(self, kind: Kind, case: Case, values: Mapping[str, object]) -> Run:
         """
         Start one of the two with a case.
