@@ -228,8 +228,8 @@ DIFFERENCES: Final = (
     ),
     Difference(
         ("error_log",),
-        "Without the directive lines go to twistd's log; `memory:` is refused, and each filter of the debug log "
-        "means `debug`.",
+        "Without the directive lines go to twistd's log; each filter of the debug log means `debug`; what is in "
+        "`memory:` can be read without a debugger, as the file that /proc/PID/fd shows as memfd:error_log.",
         "It writes logs/error.log.",
         "No folder has to be there before the first start.",
         "logs/error_log.py",

@@ -22,6 +22,8 @@ from sniproxy.config.directives import MANY, Directive, Repeat, Scope
 from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
 from sniproxy.levels import ALERT, CRIT, DEBUG, EMERG, ERROR, INFO, NAMES, NOTICE, WARN
+from sniproxy.logs import memory
+from sniproxy.logs.memory import Memory, MemoryLog
 from sniproxy.logs.sinks import STDERR, files_of
 from sniproxy.logs.syslog import PREFIX, Syslog, SyslogLog, parse
 
@@ -124,12 +126,12 @@ class Target:
     """
     One C{error_log} as it is written.
 
-    @ivar where: C{"stderr"}, the path of a file, or a syslog server.
+    @ivar where: C{"stderr"}, the path of a file, a syslog server, or a buffer in memory.
     @ivar level: the most talkative level it hears.
     @ivar node: the directive.
     """
 
-    where: str | Syslog
+    where: str | Syslog | Memory
     level: int
     node: Node
 
@@ -139,8 +141,8 @@ def _convert(node: Node, build: Build, scope: Scope) -> Target:
     text = node.args[0]
     if text.startswith(PREFIX):
         return Target(parse(text, build), level, node)
-    if text.startswith("memory:"):
-        raise ConfigError("nginx was built without debug support")
+    if text.startswith(memory.PREFIX):
+        return Target(memory.parse(text, node), level, node)
     if text in ("stderr", ""):
         return Target("stderr", level, node)
     return Target(build.prefixed(text), level, node)
@@ -198,6 +200,10 @@ def _hear(target: Target, build: Build) -> Hear:
         syslog = SyslogLog(target.where, build.time, files.complain)
         files.adopt(syslog)
         return lambda level, line: syslog.send(level - 1, line)
+    if isinstance(target.where, Memory):
+        buffer = MemoryLog(target.where)
+        files.adopt(buffer)
+        return lambda level, line: buffer.write(line)
     sink = STDERR if target.where == "stderr" else files.declare(target.where, target.node)
     return lambda level, line: sink.write(line)
 

@@ -22,6 +22,7 @@ from sniproxy.interfaces import IModule
 from sniproxy.levels import ALERT, CRIT, DEBUG, EMERG, ERROR, INFO, NAMES, NOTICE, WARN
 from sniproxy.logs import error_log
 from sniproxy.logs.error_log import LONGEST, ErrorLog, errlog, error_log_of, hear_for_twisted
+from sniproxy.logs.memory import MemoryLog
 from sniproxy.logs.sinks import files_of
 from tests.support.descriptors import divert
 
@@ -287,6 +288,24 @@ class ConfiguredTests(SynchronousTestCase):
             error_log_of(build, build.root).write(NOTICE, "hello")
             self.assertTrue(os.read(reading, 1000).endswith(b": hello\n"))
 
+    def test_memory(self) -> None:
+        """
+        A buffer in memory is one for all blocks that have it from the same line, and is given back with the files.
+        """
+        build = self.configure("error_log memory:4k info; stream { server { } server { error_log memory:8k; } }")
+        one, other = build.root.children[0].children
+        self.assertIs(error_log_of(build, one), error_log_of(build, build.root))
+        self.assertIsNot(error_log_of(build, other), error_log_of(build, build.root))
+        written: list[bytes] = []
+        self.patch(MemoryLog, "write", lambda self, line: written.append(line))
+        closed: list[MemoryLog] = []
+        self.patch(MemoryLog, "close", lambda self: closed.append(self))
+        error_log_of(build, one).write(INFO, "hello")
+        error_log_of(build, other).write(INFO, "too quiet")
+        self.assertEqual([line[-8:] for line in written], [b": hello\n"])
+        files_of(build).close()
+        self.assertEqual(len(closed), 2)
+
     def test_syslog(self) -> None:
         """
         A syslog server gets the whole line at the severity of its level.
@@ -320,7 +339,7 @@ class ConfiguredTests(SynchronousTestCase):
             ("a.log stderr", 'invalid log level "stderr"'),
             ("a.log info warn", 'duplicate log level "warn"'),
             ("a.log info debug_core", 'invalid log level "debug_core"'),
-            ("memory:32m debug", "nginx was built without debug support"),
+            ("memory:32g debug", 'invalid buffer size "32g"'),
             ("syslog:tag=x", "no syslog server specified"),
         ):
             errors = self.assertRaises(ConfigErrors, self.configure, f"error_log {text};")
