@@ -34,6 +34,7 @@ COMPILED: Final = (
     "sniproxy.net.connect",
     "sniproxy.net.datagram_relay",
     "sniproxy.net.datagrams",
+    "sniproxy.net.lead",
     "sniproxy.net.legs",
     "sniproxy.net.look",
     "sniproxy.net.network",

@@ -51,13 +51,14 @@ class Engine:
     @ivar kept: what modules keep from one configuration to the next, by keys of their own.
     """
 
-    def __init__(self, reactor: Any, time: Callable[[], float], network: Any = None) -> None:
+    def __init__(self, reactor: Any, time: Callable[[], float], network: Any = None, ours: bool = False) -> None:
         """
         @param network: L{sniproxy.net.network.Network} or what has its surface; None for the best this reactor carries.
+        @param ours: whether the process is.
         """
         self.reactor = reactor
         self.time = time
-        self.network: Any = network_for(reactor) if network is None else network
+        self.network: Any = network_for(reactor, ours) if network is None else network
         self.next_number: Callable[[], int] = count(1).__next__
         self.kept: dict[Hashable, Any] = {}
 
@@ -221,6 +222,13 @@ class Runtime:
         A hook that was handed in raised.
         """
         self._log.error("a verify hook raised {error!r}", error=error)
+
+    def take_last(self) -> None:
+        """
+        Begin the sessions of those who have connected already, before this process stops for good.
+        """
+        for listener in self._listeners:
+            listener.last()
 
     def pause(self) -> None:
         """

@@ -14,8 +14,17 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from sniproxy.net.legs import SocketLeg, address_of
 
-TURN: Final = 64
-"""How many connections one wake-up accepts before others have their turn."""
+TURN: Final = 8
+"""
+How many connections one wake-up accepts before others have their turn: the sessions of this process, and other
+workers, which would have nothing to do if one took all that a burst brings.
+"""
+
+SHARE: Final = 16
+"""How many connections one of several processes takes before it steps back behind the others (nginx's, too)."""
+
+LAST: Final = 1024
+"""How many of those who wait already are accepted at the end: more would come as fast as they are taken."""
 
 PAUSE: Final = 0.5
 """Seconds without accepting after descriptors ran out (nginx's ngx_accept_disabled timer)."""
@@ -62,6 +71,7 @@ class Listener:
         self._made = made
         self._turn = turn
         self._started = False
+        self._count = 0
         self._pause: IDelayedCall | None = None
         self.told = 0
         self._kind = (sock.family, sock.type, sock.proto)
@@ -86,12 +96,23 @@ class Listener:
             self._started = False
             self._poller.forget(self._sock.fileno())
 
+    def last(self) -> None:
+        """
+        Accept those who wait already, before a process stops for good: of several that share the socket it may be the
+        only one that was told of them (L{sniproxy.net.poller.Poller.watch_level}).
+        """
+        if self._started:
+            self._accept(LAST)
+
     def handler(self, bits: int) -> None:
         """
         Accept what is waiting.
         """
+        self._accept(self._turn)
+
+    def _accept(self, most: int) -> None:
         accept = self._sock._accept  # type: ignore[attr-defined]  # accept() costs three needless calls a connection
-        for _ in range(self._turn):
+        for _ in range(most):
             try:
                 descriptor, sockaddr = accept()
             except BlockingIOError:
@@ -103,6 +124,9 @@ class Listener:
                 self._pause = self._clock.callLater(PAUSE, self._resume)
                 self._complain(error)
                 return
+            if self._count % SHARE == 0:
+                self._poller.step_back(self._sock.fileno())
+            self._count += 1
             if self._made is None:
                 self._make_leg(descriptor, sockaddr)
             else:

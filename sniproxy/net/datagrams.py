@@ -625,6 +625,13 @@ class DatagramListener:
             self._port = self._find()
             self._port.listen(self)
 
+    def last(self) -> None:
+        """
+        Take what waits already, before a process stops for good; see L{sniproxy.net.accept.Listener.last}.
+        """
+        if self._port is not None:
+            self._port.handler(IN)
+
     def stop(self) -> None:
         """
         Listen no more; those who are known are answered until their sessions end.

@@ -18,6 +18,7 @@ from sniproxy.interfaces import ILeg, IRelay
 from sniproxy.net.accept import Listener
 from sniproxy.net.connect import ConnectOptions, connect
 from sniproxy.net.datagrams import DatagramListener, DatagramPorts
+from sniproxy.net.lead import lead
 from sniproxy.net.legs import SocketLeg
 from sniproxy.net.pipes import Pipes
 from sniproxy.net.poller import Poller
@@ -39,30 +40,34 @@ class Cancellable(Protocol):
         """
 
 
-def network_for(reactor: Any) -> Network | PortableNetwork:
+def network_for(reactor: Any, ours: bool = False) -> Network | PortableNetwork:
     """
     The best network that runs on a reactor of this platform.
+
+    @param ours: whether the process is, and so the reactor.
     """
     if hasattr(select, "epoll") and hasattr(os, "splice") and IReactorFDSet.providedBy(reactor):
-        return Network(reactor)
+        return Network(reactor, ours)
     return PortableNetwork(reactor)
 
 
 class Network:
     """
-    Sockets on an epoll of our own, nested in the reactor. Owns the poller and the idle pipes.
+    Sockets on an epoll of our own, nested in the reactor or around it. Owns the poller and the idle pipes.
 
     @ivar clock: the reactor, as C{IReactorTime}.
     @ivar deadlines: every wait of the process.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, ours: bool = False) -> None:
         """
         @param reactor: C{IReactorFDSet} and C{IReactorTime}.
+        @param ours: whether we may wait for it, as L{sniproxy.net.lead} does; where it is somebody else's, we do not.
         """
         self.clock = reactor
         self.deadlines = Deadlines(reactor)
         self.poller = Poller(reactor)
+        self._lead = lead(reactor, self.poller) if ours else None
         self._ports = DatagramPorts(self.poller)
         self._pipes = Pipes()
         self._relays: tuple[Any, ...] = (SpliceRelay(self._pipes), PumpRelay())
@@ -120,5 +125,7 @@ class Network:
         """
         self.deadlines.stop()
         self._ports.stop()
+        if self._lead is not None:
+            self._lead.end()
         self.poller.stop()
         self._pipes.close()

@@ -2,8 +2,9 @@
 What wakes up legs: an edge-triggered epoll of our own, nested in the Twisted reactor.
 
 Strategy: the descriptor of the epoll is the only thing the reactor watches. When it turns readable, L{Poller.doRead}
-drains it in a tight loop; no Twisted transport and no log context exists for each event. Descriptors are registered
-once, for everything, and never changed. A batch of events can name a descriptor that an earlier event of the same
+drains it in a tight loop; no Twisted transport and no log context exists for each event. Where the process is ours it
+is the other way round, and we wait for the reactor: see L{sniproxy.net.lead}. Descriptors are registered once, for
+everything, and never changed. A batch of events can name a descriptor that an earlier event of the same
 batch closed, so descriptors are closed after the batch: until then the number cannot come back as somebody else.
 
 Who stops before it would block asks to be called again; that is a list of our own and not a question to the kernel,
@@ -39,11 +40,18 @@ AGAIN: Final = IN | OUT
 """What a handler is told that asked to be called again."""
 
 _EDGES: Final = IN | PRI | OUT | RDHUP | (1 << 31)
-_LEVEL: Final = IN
+_EXCLUSIVE: Final = IN | int(getattr(select, "EPOLLEXCLUSIVE", 0))
+"""
+Of those processes that wait for one listening socket themselves, one is woken, and not all (epoll_ctl(2)). Whoever does
+not wait is passed over, and so is an epoll within another one: they lose nothing.
+"""
 
 BATCH: Final = 512
 ROUNDS: Final = 8
 """How many batches are drained before the reactor has its turn."""
+
+SEVERAL: Final = 2
+"""Events of a batch after which there are likely to be more by now. With fewer, to ask costs more than it brings."""
 
 
 class Watched(Protocol):
@@ -93,6 +101,7 @@ class Poller:
         self._after: list[Callable[[], None]] = []
         self._call: IDelayedCall | None = None
         self._busy = False
+        self._led = -1
         reactor.addReader(self)
 
     def fileno(self) -> int:
@@ -129,10 +138,20 @@ class Poller:
 
     def watch_level(self, descriptor: int, watched: Watched) -> None:
         """
-        Tell C{watched.handler} as long as there is something to read: for listening sockets.
+        Tell C{watched.handler} as long as there is something to read: for listening sockets, which other processes may
+        have too.
         """
-        self._epoll.register(descriptor, _LEVEL)
+        self._epoll.register(descriptor, _EXCLUSIVE)
         self._watched[descriptor] = watched
+
+    def step_back(self, descriptor: int) -> None:
+        """
+        Let other processes be told first of what comes next on a listening socket: those who wait stand in a line, and
+        of those who have nothing to do the kernel wakes the first.
+        """
+        if self._led >= 0:  # else nobody stands in that line
+            self._epoll.unregister(descriptor)
+            self._epoll.register(descriptor, _EXCLUSIVE)
 
     def again(self, descriptor: int, watched: Watched) -> None:
         """
@@ -175,34 +194,69 @@ class Poller:
         Handle what is ready. A handler that raises loses its own connection and nothing else; nothing escapes to the
         reactor, which would answer by losing this reader, and with it every connection.
         """
-        poll = self._epoll.poll
-        watched = self._watched.get
-        self._busy = True
         for _ in range(self._rounds):
             if self._epoll.closed:
                 break
-            events = poll(0, BATCH)
+            events = self._epoll.poll(0, BATCH)
             if not events and not self._again:
                 break
-            for descriptor, bits in events:
-                whose = watched(descriptor)
-                if whose is not None:
-                    whose.told |= bits
-                    try:
-                        whose.handler(bits)
-                    except BaseException:
-                        self._failed(whose)
-            if self._again:
-                self._call_again()
-            if self._after:
-                self._call_after()
-            if self._closing:
-                for sock in self._closing:
-                    sock.close()
-                self._closing.clear()
-        self._busy = False
+            self._handle(events)
         if self._again:
             self._wake()
+
+    def lead(self, descriptor: int) -> None:
+        """
+        Be no reader of the reactor any more: whoever calls L{wait} keeps it going.
+
+        @param descriptor: turns readable when the reactor has something to do.
+        """
+        self._reactor.removeReader(self)
+        self._epoll.register(descriptor, IN)
+        self._led = descriptor
+
+    def wait(self, timeout: float | None) -> bool:
+        """
+        Wait until something is ready, and handle it; and what has become ready meanwhile, where there is much to do.
+
+        @param timeout: in seconds; None for as long as it takes.
+        @return: whether that is true of the descriptor that we L{lead}.
+        """
+        theirs = False
+        for _ in range(self._rounds):
+            events = self._epoll.poll(0 if self._again else timeout, BATCH)
+            theirs = self._handle(events) or theirs
+            if theirs or self._epoll.closed or (len(events) < SEVERAL and not self._again):
+                break
+            timeout = 0
+        return theirs
+
+    def _handle(self, events: list[tuple[int, int]]) -> bool:
+        """
+        @return: whether there was an event of the descriptor that we lead.
+        """
+        watched = self._watched.get
+        theirs = False
+        self._busy = True
+        for descriptor, bits in events:
+            whose = watched(descriptor)
+            if whose is not None:
+                whose.told |= bits
+                try:
+                    whose.handler(bits)
+                except BaseException:
+                    self._failed(whose)
+            elif descriptor == self._led:
+                theirs = True
+        if self._again:
+            self._call_again()
+        if self._after:
+            self._call_after()
+        if self._closing:
+            for sock in self._closing:
+                sock.close()
+            self._closing.clear()
+        self._busy = False
+        return theirs
 
     def _call_again(self) -> None:
         again, self._again = self._again, []
@@ -222,7 +276,7 @@ class Poller:
                 self.log.failure("internal error at the end of a turn")
 
     def _wake(self) -> None:
-        if self._call is None and not self._epoll.closed:
+        if self._call is None and self._led < 0 and not self._epoll.closed:
             self._call = self._reactor.callLater(0, self._awake)
 
     def _awake(self) -> None:
@@ -241,7 +295,8 @@ class Poller:
         Watch nothing any more.
         """
         if not self._epoll.closed:
-            self._reactor.removeReader(self)
+            if self._led < 0:
+                self._reactor.removeReader(self)
             self._epoll.close()
             if self._call is not None:
                 self._call.cancel()

@@ -117,6 +117,11 @@ class Readers:
         reader = self._readers[descriptor] = Reader(descriptor, watched)
         self._reactor.addReader(reader)
 
+    def step_back(self, descriptor: int) -> None:
+        """
+        All processes that listen are woken as it is.
+        """
+
     def watch(self, descriptor: int, watched: Watched) -> None:
         """
         The same, with pauses where what there is was not taken.

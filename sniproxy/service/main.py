@@ -87,7 +87,7 @@ class ProxyService(Service):
         Begin to accept.
         """
         super().startService()  # type: ignore[no-untyped-call]
-        self._serving = serving = Serving(self._reactor, self._build, self._ended)
+        self._serving = serving = Serving(self._reactor, self._build, self._ended, self.signals)
         self._warn(self._build)
         serving.open(self._sockets)
         log = serving.runtime.error_log

@@ -27,12 +27,13 @@ class Serving:
     @ivar quitting: whether no more sessions are taken.
     """
 
-    def __init__(self, reactor: Any, build: Build, ended: Callable[[Build], None]) -> None:
+    def __init__(self, reactor: Any, build: Build, ended: Callable[[Build], None], ours: bool = False) -> None:
         """
         @param ended: called with a configuration that was left when it has lost its last session.
+        @param ours: whether the process is.
         """
         self._reactor = reactor
-        self._engine = Engine(reactor, time.time)
+        self._engine = Engine(reactor, time.time, ours=ours)
         self._ended = ended
         self._draining: list[Runtime] = []
         self._limits: dict[Runtime, IDelayedCall] = {}
@@ -66,8 +67,9 @@ class Serving:
 
     def quit(self) -> None:
         """
-        Accept no more, on no socket; they may be closed as soon as this returns.
+        Accept those who have connected already and no more, on no socket; they may be closed as soon as this returns.
         """
+        self.runtime.take_last()
         self.quitting = True
         self._leave(self.runtime)
         for old in self._draining:

@@ -71,7 +71,7 @@ class WorkerService(Service):
         """
         super().startService()  # type: ignore[no-untyped-call]
         files_of(self._build).open(self._reactor)
-        self._serving = serving = Serving(self._reactor, self._build, self._ended)
+        self._serving = serving = Serving(self._reactor, self._build, self._ended, ours=True)
         settle(self._build.root, serving.runtime.error_log, self._worker)
         serving.open(self._sockets)
         take_signals(

@@ -7,12 +7,14 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.addresses import Address
-from sniproxy.net.accept import PAUSE, TURN, Listener
+from sniproxy.net.accept import PAUSE, SHARE, TURN, Listener
+from sniproxy.net.poller import IN
 from tests.support.legs import Engine, open_descriptors
 
 
@@ -102,6 +104,36 @@ class ListenerTests(SynchronousTestCase):
         self.assertEqual(self.legs[0].local, Address("inet", *self.server.getsockname()))
         self.assertFalse(self.legs[0].watched)
         self.assertFalse(os.get_inheritable(self.legs[0].number))
+
+    def test_last(self) -> None:
+        """
+        Who has connected already can be accepted without waiting to be told, as many as there are; not by one that has
+        stopped.
+        """
+        listener = self.listener(turn=1)
+        for _ in range(3):
+            self.connect()
+        listener.last()
+        self.assertEqual(len(self.legs), 3)
+        listener.stop()
+        self.connect()
+        listener.last()
+        self.assertEqual(len(self.legs), 3)
+
+    def test_steps_back(self) -> None:
+        """
+        With its first connection, and each sixteenth after that, it lets other processes be told first.
+        """
+        backs: list[int] = []
+        poller = SimpleNamespace(step_back=backs.append, watch_level=lambda descriptor, watched: None)
+        listener = Listener(
+            poller, self.engine.reactor, self.server, self.legs.append, self.complaints.append, os.close
+        )
+        listener.start()
+        for number in range(SHARE + 1):
+            self.connect()
+            listener.handler(IN)
+            self.assertEqual(backs, [self.server.fileno()] * (2 if number == SHARE else 1))
 
     def test_unix(self) -> None:
         """

@@ -115,6 +115,18 @@ class PortTests(SocketsCase):
             self.assertEqual(client.recvfrom(99), (b"to you", server.getsockname()))
         self.assertTrue(verifyObject(ILeg, one))
 
+    def test_last(self) -> None:
+        """
+        What has come already can be taken without waiting to be told; not by a listener that has stopped.
+        """
+        server, client = self.bound(), self.bound()
+        listener = self.listener(server)
+        client.sendto(b"1", server.getsockname())
+        listener.last()
+        self.assertEqual([leg.receive(9) for leg in self.legs], [b"1"])
+        listener.stop()
+        listener.last()
+
     def test_told(self) -> None:
         """
         A leg that is known tells its handler of each datagram.

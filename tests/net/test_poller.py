@@ -353,6 +353,62 @@ class PollerTests(SynchronousTestCase):
         self.poller.again(near.fileno(), noting)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
+    def test_wait(self) -> None:
+        """
+        One that leads is no reader and sets no timers; it handles what is ready, and says whether that is true of the
+        descriptor that it was given.
+        """
+        noting, near, far = self.watched()
+        theirs, other = self.pair()
+        self.poller.lead(theirs.fileno())
+        self.assertEqual(self.reactor.readers, [])
+        self.assertFalse(self.poller.wait(0))
+        far.send(b"a")
+        self.assertFalse(self.poller.wait(None))
+        self.assertEqual(noting.edges, [IN | OUT])
+        other.send(b"b")
+        self.assertTrue(self.poller.wait(None))
+        self.poller.again(near.fileno(), noting)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        theirs.recv(1)
+        self.assertFalse(self.poller.wait(None))
+        self.assertEqual(noting.edges[1:], [AGAIN])
+
+    def test_step_back(self) -> None:
+        """
+        Who steps back leaves its place among those who wait for a socket and is told of it as before; who does not lead
+        has no such place.
+        """
+        theirs, _ = self.pair()
+        near, far = self.pair()
+        noting = Noting()
+        self.poller.watch_level(near.fileno(), noting)
+        self.poller.step_back(9999)
+        self.poller.lead(theirs.fileno())
+        with self.assertRaises(OSError):
+            self.poller.step_back(9999)
+        far.send(b"a")
+        self.poller.step_back(near.fileno())
+        self.poller.wait(0)
+        self.assertEqual(noting.edges, [IN])
+
+    def test_wait_for_more(self) -> None:
+        """
+        After several events it looks for more without sleeping, but not for ever; what they have asked for is done
+        before it is asked to wait again.
+        """
+        theirs, _ = self.pair()
+        self.poller.stop()
+        self.poller = Poller(self.reactor, rounds=3)
+        self.poller.lead(theirs.fileno())
+        both = [self.pair() for _ in range(2)]
+        notings = [Noting() for _ in both]
+        for (near, far), noting in zip(both, notings, strict=True):
+            noting.then = lambda far=far: far.send(b"more")
+            self.poller.watch(near.fileno(), noting)
+        self.assertFalse(self.poller.wait(None))
+        self.assertEqual([noting.edges for noting in notings], [[OUT, IN | OUT, IN | OUT]] * 2)
+
     def test_stop_in_a_batch(self) -> None:
         """
         A handler may stop it: no one else is called, and what was being closed is closed.

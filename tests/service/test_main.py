@@ -62,6 +62,7 @@ class StartTests(ServiceCase):
         self.started("a", more="worker_processes 2;")
         self.assertEqual(self.lines()[0], f"{words}this is somebody else's program")
         service = self.started("b", signals=True)
+        self.assertEqual(self.ours, [False, True])
         self.configure("b", more="worker_processes 2;")
         service.reload()
         self.assertTrue(self.said(f"{words}that takes a restart"))

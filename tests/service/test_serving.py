@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import os
 
+from sniproxy.addresses import Address
 from sniproxy.config.build import Build
 from sniproxy.logs.sinks import files_of
 from sniproxy.service.load import load
 from sniproxy.service.serving import Serving
 from sniproxy.service.sockets import close_socket, open_sockets
 from tests.support.services import ServiceCase
+from tests.support.sessions import FakeLeg
 
 
 class ServingTests(ServiceCase):
@@ -87,6 +89,27 @@ class ServingTests(ServiceCase):
         second.owner.finish(200)
         self.assertEqual((serving.over, self.ended), (True, [False, True]))
         serving.stop()
+
+    def test_quit_with_the_last(self) -> None:
+        """
+        Who has connected before is served to the end, though nobody was told of him yet.
+        """
+        serving = self.serving("a")
+        client = FakeLeg(self.engine.network, Address("unix", ""), Address("unix", self.path("a")))
+        self.listeners()["a"].waiting.append(client)
+        serving.quit()
+        self.assertEqual((len(serving.runtime.sessions), serving.over), (1, False))
+        client.owner.finish(200)
+        self.assertTrue(serving.over)
+        serving.stop()
+
+    def test_ours(self) -> None:
+        """
+        The engine is told whether the process is ours: it is not, unless somebody says so.
+        """
+        self.serving("a").stop()
+        Serving(self.reactor, self.build("a"), self.over, ours=True).stop()
+        self.assertEqual(self.ours, [False, True])
 
     def test_limit(self) -> None:
         """

@@ -85,6 +85,7 @@ class LifeTests(WorkerCase):
         service = self.worker("a", "b")
         service.startService()
         self.assertEqual((sorted(self.listeners()), self.spoken), (["a", "b"], []))
+        self.assertEqual(self.ours, [True])
         self.reactor.begin()
         self.assertEqual((self.spoken, self.lines()), ([("ready",)], []))
         self.assertEqual(self.collector, ["collect", "freeze", "set_threshold", "enable"])

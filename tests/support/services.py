@@ -29,12 +29,17 @@ class ServiceCase(SynchronousTestCase):
         self.addCleanup(shutil.rmtree, self.folder)
         self.reactor = Reactor()
         self.engine = engine_in_memory(self.reactor)
-        self.patch(serving, "Engine", lambda reactor, time: self.engine)
+        self.ours: list[bool] = []
+        self.patch(serving, "Engine", self._engine)
         self.collector: list[str] = []
         # what is read is read at once: nothing takes long by this clock, and every answer is waited for
         self.patch(turns, "PATIENCE", 60.0)
         for name in ("collect", "freeze", "unfreeze", "disable", "enable", "set_threshold"):
             self.patch(gc, name, lambda *what, name=name: self.collector.append(name))
+
+    def _engine(self, reactor: Any, time: Any, ours: bool) -> Any:
+        self.ours.append(ours)
+        return self.engine
 
     def path(self, name: str) -> str:
         """

@@ -470,6 +470,14 @@ class FakeListener:
         self.accepted = accepted
         self.complain = complain
         self.started = False
+        self.waiting: list[Any] = []
+
+    def last(self) -> None:
+        """
+        Accept those who wait.
+        """
+        while self.started and self.waiting:
+            self.accepted(self.waiting.pop())
 
     def start(self) -> None:
         """

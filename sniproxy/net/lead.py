@@ -1,0 +1,71 @@
+"""
+Who waits, the reactor or we? Where the process is ours, we do.
+
+Strategy: a nested epoll is asked twice for each wake-up, and Twisted's loop stands between the two; and since nobody
+waits for the inner one, the kernel wakes all processes that share a listening socket for each connection. So the
+nesting is turned inside out: the reactor's own epoll becomes one descriptor among ours, and when it has something, the
+reactor turns once without waiting. Timers, threads and signals stay the reactor's: it says how long we may wait, and
+its waker is in its epoll. For that its C{doIteration} is replaced on this one object. Any other reactor than Twisted's
+own for epoll, and one whose inside is not what we know, is left alone; all works nested, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from sniproxy.net.poller import Poller
+
+_TURN: Final = "doIteration"
+
+_EPOLL = "_poller"  # not Final, which compiled code would keep for good: tests have another
+"""
+What the reactor calls its epoll.
+"""
+
+
+class Lead:
+    """
+    The turns of a reactor as long as we wait for it. Owns nothing; whoever stops the poller calls L{end} first.
+    """
+
+    def __init__(self, reactor: Any, poller: Poller) -> None:
+        """
+        See L{lead}.
+        """
+        self._reactor = reactor
+        self._poller = poller
+        self._turn: Callable[[float], None] = getattr(reactor, _TURN)
+        poller.lead(getattr(reactor, _EPOLL).fileno())
+        setattr(reactor, _TURN, self.turn)
+
+    def turn(self, timeout: Any) -> None:
+        """
+        What the reactor calls between its timers.
+
+        @param timeout: seconds it has nothing to do for; None where it has no timer, C{False} while it starts or stops.
+        """
+        if self._poller.wait(timeout):
+            self._turn(0)
+
+    def end(self) -> None:
+        """
+        The reactor waits for itself again.
+        """
+        self._reactor.__dict__.pop(_TURN, None)
+
+
+def lead(reactor: Any, poller: Poller) -> Lead | None:
+    """
+    Wait for a reactor from here on.
+
+    @param poller: a reader of it so far.
+    @return: None where it cannot be done: all stays as it was.
+    """
+    try:
+        from twisted.internet.epollreactor import EPollReactor
+    except ImportError:
+        return None
+    if type(reactor) is not EPollReactor or _TURN in vars(reactor) or not hasattr(reactor, _EPOLL):
+        return None
+    return Lead(reactor, poller)
