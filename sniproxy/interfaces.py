@@ -39,6 +39,23 @@ class IModule(Interface):
         """
 
 
+class IHttpModule(Interface):
+    """
+    What a module (L{IModule}) has besides if it does something in http.
+    """
+
+    def attach_place(place: Any, build: Any) -> None:
+        """
+        Give one block of http what this module does in it. Called for each C{server}, and for each C{location}, C{if}
+        and C{limit_except} inside, outer ones first, when the whole file has been read.
+
+        @param place: L{sniproxy.http.place.Place}: read C{place.scope}, call C{place.handle("access", handler)} (the
+            phases are C{post_read}, C{server_rewrite}, C{rewrite}, C{preaccess}, C{access}, C{content} and C{log}),
+            C{place.filter(change)} and C{place.take_content(handler, node)}. Handlers get
+            L{sniproxy.http.request.Request}.
+        """
+
+
 class IPhaseHandler(Interface):
     """
     A callable that looks at a session in one of its phases.

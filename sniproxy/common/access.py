@@ -1,5 +1,5 @@
 """
-ngx_stream_access_module: C{allow} and C{deny}, who may come at all.
+ngx_stream_access_module and ngx_http_access_module: C{allow} and C{deny}, who may come at all.
 
 Strategy: the rules of a block are put together once, so that the first that fits a client is found by bisection,
 however many there are.
@@ -15,15 +15,15 @@ from typing import Any, Final
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from sniproxy.common.contexts import LIMIT_EXCEPT, PLACES
 from sniproxy.common.phases import DONE, FORBIDDEN, Phase
 from sniproxy.common.server import Server
-from sniproxy.common.session import Session
 from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive, Inherit, Repeat, Scope
 from sniproxy.config.grammar import Node
 from sniproxy.config.networks import BITS, Areas, Inet, Network, located, network
 from sniproxy.errors import ConfigError
-from sniproxy.interfaces import IModule
+from sniproxy.interfaces import IHttpModule, IModule
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def _rule(node: Node, build: Build, scope: Scope) -> Rule:
 
 
 def _listed(name: str) -> Directive[tuple[Rule, ...]]:
-    return Directive(name, ("stream", "stream.server"), (1, 1), _rule, (), Inherit.NEVER, Repeat.LISTED)
+    return Directive(name, (*PLACES, LIMIT_EXCEPT), (1, 1), _rule, (), Inherit.NEVER, Repeat.LISTED)
 
 
 ALLOW: Final = _listed("allow")
@@ -72,25 +72,44 @@ def rules(scope: Scope) -> tuple[Rule, ...]:
 
 class Access:
     """
-    The handler of one server.
+    The handler of one server, or of one place of http.
     """
 
     def __init__(self, found: Sequence[Rule]) -> None:
         self._areas = {family: _areas(found, family) for family in BITS}
         self._unix = next((rule.deny for rule in found if isinstance(rule.where, str)), None)
 
-    def __call__(self, session: Session) -> Any:
+    def __call__(self, subject: Any) -> Any:
         """
         @see: L{sniproxy.interfaces.IPhaseHandler}
         """
-        place = located(session.peer)
+        place = located(subject.peer)
         deny = self._unix if place is None else self._areas[place[0]].find(place[1])
         if deny is None:
             return None
         if not deny:
             return DONE
-        session.error("access forbidden by rule")
+        self.forbidden(subject)
         return FORBIDDEN
+
+    def forbidden(self, subject: Any) -> None:
+        """
+        Say so in the log.
+        """
+        subject.error("access forbidden by rule")
+
+
+class HttpAccess(Access):
+    """
+    The handler of one place of http.
+    """
+
+    def forbidden(self, subject: Any) -> None:
+        """
+        Where somebody else may still let the client in (C{satisfy any}) nothing is said.
+        """
+        if not subject.place.limits.satisfy_any:
+            super().forbidden(subject)
 
 
 def _areas(found: Sequence[Rule], family: Inet) -> Areas[bool]:
@@ -106,7 +125,7 @@ def _areas(found: Sequence[Rule], family: Inet) -> Areas[bool]:
     return Areas(spans)
 
 
-@implementer(IPlugin, IModule)
+@implementer(IPlugin, IModule, IHttpModule)
 class AccessModule:
     """
     The module.
@@ -128,6 +147,14 @@ class AccessModule:
         found = rules(server.scope)
         if found:
             server.handle(Phase.ACCESS, Access(found))
+
+    def attach_place(self, place: Any, build: Build) -> None:
+        """
+        @see: L{IHttpModule.attach_place}
+        """
+        found = rules(place.scope)
+        if found:
+            place.handle("access", HttpAccess(found))
 
 
 access = AccessModule()

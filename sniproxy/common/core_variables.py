@@ -1,5 +1,6 @@
 """
-The variables of ngx_stream_core_module: who connects to whom, how much, how long, and what time it is.
+The variables of ngx_stream_core_module, and those of them that ngx_http_core_module has with the same meaning: who
+connects to whom, how much, how long, and what time it is.
 
 Strategy: getters read the session and nothing else, so that they cost little more than their text; what changes only
 each second is made once a second.
@@ -11,10 +12,10 @@ import os
 import socket
 from datetime import datetime, timezone
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sniproxy.addresses import Address
-from sniproxy.config.template import Variable
+from sniproxy.config.template import ANY, Variable
 
 if TYPE_CHECKING:
     from sniproxy.common.session import Session
@@ -39,11 +40,11 @@ def port_of(address: Address) -> str:
     return str(address.port) if address.port else ""
 
 
-def binary_remote_addr(session: Session) -> str:
+def binary_remote_addr(subject: Any) -> str:
     """
     The four or sixteen bytes of the client's address, as text that stands for bytes.
     """
-    peer = session.peer
+    peer = subject.peer
     if peer.family == "unix":
         return "unix:"
     family = socket.AF_INET if peer.family == "inet" else socket.AF_INET6
@@ -64,11 +65,11 @@ def bytes_sent(session: Session) -> str:
     return str(session.bytes_sent)
 
 
-def connection(session: Session) -> str:
+def connection(subject: Any) -> str:
     """
     The serial number of the connection.
     """
-    return str(session.number)
+    return str(subject.number)
 
 
 @cache
@@ -79,30 +80,30 @@ def own_hostname() -> str:
     return socket.gethostname().lower()
 
 
-def hostname(session: Session) -> str:
+def hostname(subject: Any) -> str:
     """
     The name of this machine, as it was when first asked for.
     """
     return own_hostname()
 
 
-def msec(session: Session) -> str:
+def msec(subject: Any) -> str:
     """
     Seconds since 1970, with milliseconds.
     """
     # to microseconds first: a float holds .123 as .12299999
-    thousandths = round(session.clock.time() * 1_000_000) // 1000
+    thousandths = round(subject.clock.time() * 1_000_000) // 1000
     return f"{thousandths // 1000}.{thousandths % 1000:03d}"
 
 
-def nginx_version(session: Session) -> str:
+def nginx_version(subject: Any) -> str:
     """
     See L{NGINX_VERSION}.
     """
     return NGINX_VERSION
 
 
-def pid(session: Session) -> str:
+def pid(subject: Any) -> str:
     """
     The process that has the session.
     """
@@ -116,25 +117,25 @@ def protocol(session: Session) -> str:
     return "UDP" if session.listening.udp else "TCP"
 
 
-def remote_addr(session: Session) -> str:
+def remote_addr(subject: Any) -> str:
     """
     The client's address; C{unix:} for a client on a unix socket.
     """
-    return host_of(session.peer)
+    return host_of(subject.peer)
 
 
-def remote_port(session: Session) -> str:
+def remote_port(subject: Any) -> str:
     """
     The client's port; empty on a unix socket.
     """
-    return port_of(session.peer)
+    return port_of(subject.peer)
 
 
-def server_addr(session: Session) -> str:
+def server_addr(subject: Any) -> str:
     """
     The address the client connected to.
     """
-    return host_of(session.local)
+    return host_of(subject.local)
 
 
 def server_name(session: Session) -> str:
@@ -145,11 +146,11 @@ def server_name(session: Session) -> str:
     return names[0] if names else ""
 
 
-def server_port(session: Session) -> str:
+def server_port(subject: Any) -> str:
     """
     The port the client connected to; empty on a unix socket.
     """
-    return port_of(session.local)
+    return port_of(subject.local)
 
 
 def session_time(session: Session) -> str:
@@ -166,18 +167,18 @@ def status(session: Session) -> str:
     return str(session.status).zfill(3)
 
 
-def time_iso8601(session: Session) -> str:
+def time_iso8601(subject: Any) -> str:
     """
     C{2023-03-17T08:19:45+08:00}.
     """
-    return _iso8601(int(session.clock.time()))
+    return _iso8601(int(subject.clock.time()))
 
 
-def time_local(session: Session) -> str:
+def time_local(subject: Any) -> str:
     """
     C{17/Mar/2023:08:19:45 +0800}.
     """
-    return _common(int(session.clock.time()))
+    return _common(int(subject.clock.time()))
 
 
 @lru_cache(maxsize=2)
@@ -200,23 +201,23 @@ def _zoned(second: int) -> datetime:
 
 
 CORE_VARIABLES: Final = (
-    Variable("binary_remote_addr", binary_remote_addr),
+    Variable("binary_remote_addr", binary_remote_addr, kind=ANY),
     Variable("bytes_received", bytes_received),
     Variable("bytes_sent", bytes_sent),
-    Variable("connection", connection),
-    Variable("hostname", hostname),
-    Variable("msec", msec, volatile=True),
-    Variable("nginx_version", nginx_version),
-    Variable("pid", pid),
+    Variable("connection", connection, kind=ANY),
+    Variable("hostname", hostname, kind=ANY),
+    Variable("msec", msec, volatile=True, kind=ANY),
+    Variable("nginx_version", nginx_version, kind=ANY),
+    Variable("pid", pid, kind=ANY),
     Variable("protocol", protocol),
-    Variable("remote_addr", remote_addr),
-    Variable("remote_port", remote_port),
-    Variable("server_addr", server_addr),
+    Variable("remote_addr", remote_addr, kind=ANY),
+    Variable("remote_port", remote_port, kind=ANY),
+    Variable("server_addr", server_addr, kind=ANY),
     Variable("server_name", server_name),
-    Variable("server_port", server_port),
+    Variable("server_port", server_port, kind=ANY),
     Variable("session_time", session_time, volatile=True),
     Variable("status", status, volatile=True),
-    Variable("time_iso8601", time_iso8601, volatile=True),
-    Variable("time_local", time_local, volatile=True),
+    Variable("time_iso8601", time_iso8601, volatile=True, kind=ANY),
+    Variable("time_local", time_local, volatile=True, kind=ANY),
 )
 """As nginx flags them: what is volatile is asked each time, all else once a session."""

@@ -1,5 +1,5 @@
 """
-ngx_stream_geo_module: C{geo}, a variable whose value depends on an address.
+ngx_stream_geo_module and ngx_http_geo_module: C{geo}, a variable whose value depends on an address.
 
 Strategy: networks go into a table that is cut into pieces once and bisected (L{sniproxy.config.networks}); ranges are
 kept, as nginx keeps them, by the upper half of an address, since its rules about which ranges may overlap hold within
@@ -15,6 +15,7 @@ from typing import Any, Final
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from sniproxy.common.contexts import KINDS
 from sniproxy.common.server import Server
 from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive, Inherit, Repeat, Scope
@@ -224,7 +225,7 @@ class Geo:
 
     def __call__(self, subject: Any) -> str:
         """
-        The value for one session. What is no address is looked up as 255.255.255.255, as nginx does it.
+        The value for one session or request. What is no address is looked up as 255.255.255.255, as nginx does it.
         """
         assert self._table is not None
         place = located(subject.peer) if self.source is None else numbered(self.source.render(subject))
@@ -251,7 +252,7 @@ def _geo(node: Node, build: Build, scope: Scope) -> Geo:
     return geo
 
 
-GEO: Final = Directive[tuple[Geo, ...]]("geo", ("stream",), (1, 2), _geo, (), Inherit.NEVER, Repeat.LISTED, free=True)
+GEO: Final = Directive[tuple[Geo, ...]]("geo", KINDS, (1, 2), _geo, (), Inherit.NEVER, Repeat.LISTED, free=True)
 
 
 @implementer(IPlugin, IModule)

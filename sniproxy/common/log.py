@@ -1,5 +1,6 @@
 """
-ngx_stream_log_module: C{log_format}, C{access_log} and C{open_log_file_cache}: a line for each session that has ended.
+ngx_stream_log_module and ngx_http_log_module: C{log_format}, C{access_log} and C{open_log_file_cache}: a line for each
+session, or request, that has ended.
 
 Strategy: formats and places are checked when the directive is read, in file order as nginx does it; files are only
 declared, and opened by whoever takes the configuration. What is left for a session is to fill one line in.
@@ -9,19 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from sniproxy.common.contexts import IF_IN_LOCATION, KINDS, LIMIT_EXCEPT, PLACES
+from sniproxy.common.listen import kind_of
 from sniproxy.common.phases import Phase
 from sniproxy.config.build import Build
 from sniproxy.config.directives import MANY, Directive, Inherit, Repeat, Scope
 from sniproxy.config.grammar import Node
-from sniproxy.config.template import Getter, Template
+from sniproxy.config.template import ANY, Getter, Template
 from sniproxy.config.values import number_of, size_of, time_of
 from sniproxy.errors import ConfigError
-from sniproxy.interfaces import IModule, ISessionLog
+from sniproxy.interfaces import IHttpModule, IModule, ISessionLog
 from sniproxy.levels import CRIT, ERROR
 from sniproxy.logs.by_name import NOTHING, Keep, LogsByName
 from sniproxy.logs.log_format import LogFormat
@@ -30,16 +33,24 @@ from sniproxy.logs.syslog import PREFIX, Syslog, SyslogLog, parse
 
 if TYPE_CHECKING:
     from sniproxy.common.server import Server
-    from sniproxy.common.session import Session
 
-Write = Callable[["Session", bytes], None]
+Write = Callable[[Any, bytes], None]
 
 GZIP_BUFFER: Final = 64 * 1024
 """What C{gzip} buffers where no size is given, in bytes."""
 
-_FORMATS: Final = "stream log formats"
-_BUFFERS: Final = "stream access log buffers"
-_LOGS: Final = "stream access logs"
+COMBINED: Final = "combined"
+"""The format that http has without being told, and takes where none is named."""
+
+_COMBINED: Final = (
+    '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"'
+)
+
+_FORMATS: Final = "log formats"
+"""The key in C{build.shared} of formats, by their kind and name."""
+
+_BUFFERS: Final = "access log buffers"
+_LOGS: Final = "access logs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +92,8 @@ def variable_of(build: Build, name: str, node: Node) -> Getter:
     A variable nobody provides is an error of C{node}.
     """
     template = build.template(f"${{{name}}}", node)
-    provided = [found for module in build.modules for found in module.variables if found.kind == "stream"]
+    kinds = (build.kind, ANY)
+    provided = [found for module in build.modules for found in module.variables if found.kind in kinds]
     exact = [found for found in provided if not found.prefix and found.name.lower() == name]
     begun = [found for found in provided if found.prefix and name.startswith(found.name.lower())]
     for found in exact or sorted(begun, key=lambda found: -len(found.name))[:1]:
@@ -89,31 +101,44 @@ def variable_of(build: Build, name: str, node: Node) -> Getter:
             get: Getter = found.get(name) if found.prefix else found.get
             return get
 
-    def read(session: Session) -> str | None:
+    def read(subject: Any) -> str | None:
         # what is not volatile is cached, None included; what is, and is made by the configuration, is never not found
-        return template.render(session) or session.values.get(name, "")
+        return template.render(subject) or subject.values.get(name, "")
 
     return read
 
 
 def _log_format(node: Node, build: Build, scope: Scope) -> None:
-    formats: dict[str, LogFormat] = build.shared.setdefault(_FORMATS, {})
+    formats = _formats(build, kind_of(scope))
     name = node.args[0]
-    if name in formats:
+    if name in formats or (name == COMBINED and kind_of(scope) == "http"):
         raise ConfigError(f'duplicate "log_format" name "{name}"')
     # known even if it is wrong, so that its users are not wrong too
     formats[name] = LogFormat()
     formats[name].read(node.args[1:], lambda variable: variable_of(build, variable, node))
 
 
-def _format(name: str, build: Build) -> LogFormat:
+def _formats(build: Build, kind: str) -> dict[str, LogFormat]:
+    """
+    Those of one kind by their names: what others have made of a session means nothing of a request.
+    """
+    formats: dict[str, LogFormat] = build.shared.setdefault((_FORMATS, kind), {})
+    return formats
+
+
+def _format(name: str, build: Build, kind: str, node: Node) -> LogFormat:
     """
     nginx compares these names without case where they are used, and with it where they are made.
     """
-    formats: dict[str, LogFormat] = build.shared.get(_FORMATS, {})
+    formats = _formats(build, kind)
     for known, found in formats.items():
         if known.lower() == name.lower():
             return found
+    if kind == "http" and name.lower() == COMBINED:
+        # made only where it is used: then alone its variables have to be there
+        made = formats[COMBINED] = LogFormat()
+        made.read([_COMBINED], lambda variable: variable_of(build, variable, node))
+        return made
     raise ConfigError(f'unknown log format "{name}"')
 
 
@@ -134,9 +159,10 @@ def _access_log(node: Node, build: Build, scope: Scope) -> AccessLog | None:
         # what a variable holds must not make an absolute path of a relative one
         base = "" if text.startswith("/") else build.prefixed("")
         place = build.template(text, node)
-    if len(node.args) < 2:
+    kind = kind_of(scope)
+    if len(node.args) < 2 and kind == "stream":
         raise ConfigError("log format is not specified")
-    found = _format(node.args[1], build)
+    found = _format(node.args[1] if len(node.args) > 1 else COMBINED, build, kind, node)
     condition = None
     buffering = Buffering()
     for word in node.args[2:]:
@@ -215,14 +241,12 @@ def _open_log_file_cache(node: Node, build: Build, scope: Scope) -> Keep:
 
 
 LOG_FORMAT: Final = Directive[tuple[None, ...]](
-    "log_format", ("stream",), (2, MANY), _log_format, (), Inherit.NEVER, Repeat.LISTED
+    "log_format", KINDS, (2, MANY), _log_format, (), Inherit.NEVER, Repeat.LISTED
 )
 ACCESS_LOG: Final = Directive[tuple["AccessLog | None", ...]](
-    "access_log", ("stream", "stream.server"), (1, MANY), _access_log, (), repeat=Repeat.LISTED
+    "access_log", (*PLACES, IF_IN_LOCATION, LIMIT_EXCEPT), (1, MANY), _access_log, (), repeat=Repeat.LISTED
 )
-OPEN_LOG_FILE_CACHE: Final = Directive[Keep](
-    "open_log_file_cache", ("stream", "stream.server"), (1, 4), _open_log_file_cache, NOTHING
-)
+OPEN_LOG_FILE_CACHE: Final = Directive[Keep]("open_log_file_cache", PLACES, (1, 4), _open_log_file_cache, NOTHING)
 
 
 def _sink(log: AccessLog, build: Build) -> ISessionLog:
@@ -253,34 +277,34 @@ def _by_name(keep: Keep, build: Build) -> LogsByName:
 
 def _writer(log: AccessLog, keep: Keep, build: Build) -> Write:
     """
-    What writes a line of a session where it belongs.
+    What writes a line of a session, or a request, where it belongs.
     """
     place = log.place
     if not isinstance(place, Template):
         sink = _sink(log, build)
         write_line = sink.gather if isinstance(sink, FileLog) else sink.write
-        return lambda session, line: write_line(line)
+        return lambda subject, line: write_line(line)
     logs = _by_name(keep, build)
     template, base = place, log.base
 
-    def write(session: Session, line: bytes) -> None:
-        path = base + template.render(session)
+    def write(subject: Any, line: bytes) -> None:
+        path = base + template.render(subject)
         # a name that a client sent must not lead out of the folder
         if "/../" in f"/{path}/" and ".." not in base + template.text:
-            session.log(ERROR, f'access_log "{path}" is ignored: a variable leads out of its folder')
+            subject.log(ERROR, f'access_log "{path}" is ignored: a variable leads out of its folder')
             return
         try:
-            logs.aim(path, session.clock.now()).write(line)
+            logs.aim(path, subject.clock.now()).write(line)
         except OSError as error:
             call = "write() to" if error.filename is None else "open()"
-            session.log(CRIT, f'{call} "{path}" failed ({error.errno}: {error.strerror})')
+            subject.log(CRIT, f'{call} "{path}" failed ({error.errno}: {error.strerror})')
         except ValueError:
-            session.log(CRIT, f'access_log "{path}" is ignored: no file can have this name')
+            subject.log(CRIT, f'access_log "{path}" is ignored: no file can have this name')
 
     return write
 
 
-@implementer(IPlugin, IModule)
+@implementer(IPlugin, IModule, IHttpModule)
 class Log:
     """
     The module.
@@ -305,21 +329,34 @@ class Log:
         """
         Log the sessions of a server, unless its block, or the nearest that has C{access_log}, says C{off}.
         """
-        logs = server.scope[ACCESS_LOG]
-        writers: list[tuple[AccessLog, Write]] = []
-        for log in logs:
-            if log is None:
-                return
-            writers.append((log, _writer(log, server.scope[OPEN_LOG_FILE_CACHE], build)))
+        writers = _writers(server.scope, build)
         if writers:
             server.handle(Phase.LOG, _logging(writers))
 
+    def attach_place(self, place: Any, build: Build) -> None:
+        """
+        The same for the requests of a place.
+        """
+        writers = _writers(place.scope, build)
+        if writers:
+            place.handle("log", _logging(writers))
 
-def _logging(writers: list[tuple[AccessLog, Write]]) -> Callable[[Session], None]:
-    def handler(session: Session) -> None:
+
+def _writers(scope: Scope, build: Build) -> list[tuple[AccessLog, Write]]:
+    """
+    What is in force in a block; nothing where one of them is C{off}.
+    """
+    logs = [log for log in scope[ACCESS_LOG] if log is not None]
+    if len(logs) < len(scope[ACCESS_LOG]):
+        return []
+    return [(log, _writer(log, scope[OPEN_LOG_FILE_CACHE], build)) for log in logs]
+
+
+def _logging(writers: list[tuple[AccessLog, Write]]) -> Callable[[Any], None]:
+    def handler(subject: Any) -> None:
         for log, write in writers:
-            if log.condition is None or log.condition.render(session) not in ("", "0"):
-                write(session, log.format.render(session) + b"\n")
+            if log.condition is None or log.condition.render(subject) not in ("", "0"):
+                write(subject, log.format.render(subject) + b"\n")
 
     return handler
 

@@ -1,5 +1,5 @@
 """
-ngx_stream_map_module: C{map}, a variable whose value is found in a table by another text.
+ngx_stream_map_module and ngx_http_map_module: C{map}, a variable whose value is found in a table by another text.
 
 Strategy: whole names and masks are found in dictionaries, whatever their number; only regular expressions are tried
 one by one, and only when nothing else fits. Text without variables is kept as text, so that a hundred thousand
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from sniproxy.common.contexts import KINDS
 from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive, Inherit, Repeat, Scope
 from sniproxy.config.grammar import Node
@@ -64,7 +65,7 @@ class Table:
 
     def __call__(self, subject: Any) -> str:
         """
-        The value for one session: never None, for a map always has a default.
+        The value for one session or request: never None, for a map always has a default.
         """
         text = self.source.render(subject)
         if self.hostnames and text.endswith("."):
@@ -135,7 +136,7 @@ def _not_found(subject: Any) -> None:
     """
 
 
-MAP: Final = Directive[tuple[Table, ...]]("map", ("stream",), (2, 2), _map, (), Inherit.NEVER, Repeat.LISTED, free=True)
+MAP: Final = Directive[tuple[Table, ...]]("map", KINDS, (2, 2), _map, (), Inherit.NEVER, Repeat.LISTED, free=True)
 
 
 @implementer(IPlugin, IModule)

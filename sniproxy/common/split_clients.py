@@ -1,6 +1,6 @@
 """
-ngx_stream_split_clients_module: C{split_clients}, so many of a hundred clients here and the rest there, always the same
-ones.
+ngx_stream_split_clients_module and ngx_http_split_clients_module: C{split_clients}, so many of a hundred clients here
+and the rest there, always the same ones.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Final
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from sniproxy.common.contexts import KINDS
 from sniproxy.common.server import Server
 from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive, Inherit, Repeat, Scope
@@ -78,7 +79,7 @@ class Split:
 
     def __call__(self, subject: Any) -> str:
         """
-        The value for one session; empty where nothing is left for it.
+        The value for one session or request; empty where nothing is left for it.
         """
         hashed = murmur2(self.source.render(subject).encode("utf-8", "surrogateescape"))
         return self._values[bisect_right(self._bounds, hashed)]
@@ -117,7 +118,7 @@ def _split(node: Node, build: Build, scope: Scope) -> Split:
 
 
 SPLIT_CLIENTS: Final = Directive[tuple[Split, ...]](
-    "split_clients", ("stream",), (2, 2), _split, (), Inherit.NEVER, Repeat.LISTED, free=True
+    "split_clients", KINDS, (2, 2), _split, (), Inherit.NEVER, Repeat.LISTED, free=True
 )
 
 

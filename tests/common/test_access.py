@@ -10,8 +10,11 @@ from zope.interface.verify import verifyObject
 
 from sniproxy.addresses import Address
 from sniproxy.common.access import Rule, access, rules
+from sniproxy.common.phases import DONE
 from sniproxy.errors import ConfigErrors
-from sniproxy.interfaces import IModule
+from sniproxy.interfaces import IHttpModule, IModule
+from sniproxy.levels import ERROR
+from tests.support.places import FakeRequest, Places
 from tests.support.sessions import World, configured
 
 UNIX = Address("unix", "")
@@ -142,6 +145,7 @@ class ModuleTests(SynchronousTestCase):
         It is a module, found as a plugin.
         """
         self.assertTrue(verifyObject(IModule, access))
+        self.assertTrue(verifyObject(IHttpModule, access))
         self.assertTrue(verifyObject(IPlugin, access))
 
     def test_rules(self) -> None:
@@ -152,3 +156,34 @@ class ModuleTests(SynchronousTestCase):
         (scope,) = build.root.inside("stream")
         self.assertEqual(rules(scope), (Rule(0, True, "all"), Rule(1, False, "unix:")))
         self.assertEqual(rules(build.root), ())
+
+
+class HttpTests(SynchronousTestCase):
+    """
+    Places of http.
+    """
+
+    def test_places(self) -> None:
+        """
+        A place has its own rules, or those around it; whoever is allowed needs nothing else of the phase.
+        """
+        world = Places(
+            "deny 192.0.2.77; server { location /a { allow 192.0.2.77; deny all; limit_except GET { deny all; } }"
+            " location /b { } }",
+            [access],
+        )
+        found = [world.run("access", FakeRequest(), at) for at in range(4)]
+        self.assertEqual(found, [[403], [DONE], [403], [403]])
+        self.assertEqual(world.run("access", FakeRequest(peer=Address("inet", "192.0.2.78", 1)), 3), [None])
+        self.assertEqual(Places("server { }", [access]).places[0].phases, {})
+
+    def test_told(self) -> None:
+        """
+        The log is told, unless somebody else may still let the client in.
+        """
+        world = Places("server { deny all; }", [access])
+        for satisfy_any, lines in ((False, [(ERROR, "access forbidden by rule")]), (True, [])):
+            request = FakeRequest()
+            request.place.limits.satisfy_any = satisfy_any
+            self.assertEqual(world.run("access", request), [403])
+            self.assertEqual(request.lines, lines)

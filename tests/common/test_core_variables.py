@@ -14,6 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.addresses import Address
 from sniproxy.common.core_variables import CORE_VARIABLES
 from sniproxy.common.session import Session
+from sniproxy.config.template import ANY
+from tests.support.places import FakeRequest
 from tests.support.sessions import World, lone_session
 
 CLIENT = Address("inet", "192.0.2.7", 40001)
@@ -236,3 +238,20 @@ class ZoneTests(SynchronousTestCase):
         self.assertEqual(
             self.in_zone("UTC0", 1704067200.0), ("01/Jan/2024:00:00:00 +0000", "2024-01-01T00:00:00+00:00")
         )
+
+
+class KindTests(SynchronousTestCase):
+    """
+    Which of them requests have.
+    """
+
+    def test_requests(self) -> None:
+        """
+        What does not differ in http is told of requests, too.
+        """
+        request = FakeRequest()
+        shared = [variable for variable in CORE_VARIABLES if variable.kind == ANY]
+        stream = {variable.name for variable in CORE_VARIABLES} - {variable.name for variable in shared}
+        self.assertEqual(stream, {"bytes_received", "bytes_sent", "protocol", "server_name", "session_time", "status"})
+        for variable in shared:
+            self.assertEqual(variable.get(request), variable.get(request.session), variable.name)

@@ -14,6 +14,7 @@ from sniproxy.config.build import Build
 from sniproxy.config.grammar import Node
 from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IModule
+from tests.support.places import FakeRequest, Places
 from tests.support.sessions import FILE, configured, lone_session
 
 NODE = Node("test", (), (), None, FILE, 1)
@@ -392,3 +393,20 @@ class VariableTests(GeoTestCase):
         self.assertTrue(verifyObject(IModule, geo))
         self.assertTrue(verifyObject(IPlugin, geo))
         self.assertIsNone(geo.attach(None, None))  # type: ignore[arg-type,func-returns-value]
+
+
+class HttpTests(SynchronousTestCase):
+    """
+    Addresses of requests.
+    """
+
+    def test_request(self) -> None:
+        """
+        The address is the request's.
+        """
+        world = Places("geo $where { default far; 192.0.2.0/24 near; } server { }", [geo])
+        request = FakeRequest()
+        self.assertEqual(world.value("$where", request), "near")
+        request = FakeRequest()
+        request.peer = Address("inet", "198.51.100.7", 1)
+        self.assertEqual(world.value("$where", request), "far")

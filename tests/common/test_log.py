@@ -7,6 +7,8 @@ from __future__ import annotations
 import os
 import socket
 import zlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 from twisted.internet.task import Clock
@@ -14,6 +16,7 @@ from twisted.plugin import IPlugin
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from sniproxy.common.core_variables import CORE_VARIABLES
 from sniproxy.common.log import log
 from sniproxy.common.map import map_
 from sniproxy.common.phases import Phase
@@ -23,9 +26,10 @@ from sniproxy.config.directives import Directive, Inherit, Repeat
 from sniproxy.config.template import Variable
 from sniproxy.config.values import block
 from sniproxy.errors import ConfigErrors
-from sniproxy.interfaces import IModule
+from sniproxy.interfaces import IHttpModule, IModule
 from sniproxy.logs.error_log import ErrorLog
 from sniproxy.logs.sinks import Files, files_of
+from tests.support.places import Declared, FakeRequest, Places
 from tests.support.sessions import lone_session
 
 
@@ -507,3 +511,103 @@ class ModuleTests(SynchronousTestCase):
         )
         self.assertEqual(len(build.shared["servers"]), 1)
         self.assertEqual(os.listdir(folder), [])
+
+
+class HttpTests(LogTestCase):
+    """
+    Logs of requests.
+    """
+
+    def places(self, text: str) -> Places:
+        """
+        A configuration of http, with its files open.
+        """
+        world = Places(text, [log, requests(), core_of_stream()], prefix=self.folder)
+        files = files_of(world.build)
+        files.open(Clock())
+        self.addCleanup(files.close)
+        return world
+
+    def logged(self, world: Places, file: str = "a.log") -> str:
+        """
+        What the file has after one request to the innermost place.
+        """
+        world.run("log", FakeRequest([("User-Agent", 'a "b"')]))
+        files_of(world.build).flush()
+        return self.raw(file).decode()
+
+    def test_combined(self) -> None:
+        """
+        Without the name of a format a line is in the combined format; that can be named, too, and not be made anew.
+        """
+        for name in ("", "combined", "COMBINED"):
+            line = self.logged(self.places(f"access_log a.log {name}; server {{ }}"))
+            self.assertRegex(
+                line.splitlines()[-1],
+                r'^192\.0\.2\.77 - joe \[[^]]+\] "GET / HTTP/1\.1" 200 5 "-" "a \\x22b\\x22"$',
+            )
+        problem: ConfigErrors = self.assertRaises(ConfigErrors, Places, "log_format combined x;", [log])
+        self.assertEqual(problem.errors[0].message, 'duplicate "log_format" name "combined"')
+
+    def test_apart(self) -> None:
+        """
+        A format of stream is none of http, whatever its name.
+        """
+        text = "stream {{ log_format f stream; server {{ {} }} }} http {{ {} server {{ }} }}"
+        world = self.places(text.format("access_log s.log f;", "log_format f http-$status; access_log a.log f;"))
+        self.assertEqual(self.logged(world), "http-200\n")
+        problem: ConfigErrors = self.assertRaises(ConfigErrors, Places, text.format("", "access_log a.log f;"), [log])
+        self.assertEqual(problem.errors[0].message, 'unknown log format "f"')
+        problem = self.assertRaises(ConfigErrors, Places, text.format("access_log a.log combined;", ""), [log])
+        self.assertEqual(problem.errors[0].message, 'unknown log format "combined"')
+
+    def test_places(self) -> None:
+        """
+        A location logs where it says, or where the block around it says, or not at all; with a name that differs from
+        request to request as well.
+        """
+        world = self.places(
+            "log_format f $status; access_log a.log f; server { location /a { access_log off; }"
+            " location /b { access_log b-$status.log f if=$status; } location /c { } }"
+        )
+        request = FakeRequest()
+        self.assertEqual([len(place.phases.get("log", ())) for place in world.places], [1, 0, 1, 1])
+        for at in (1, 2):
+            world.run("log", request, at)
+        self.assertEqual(self.logged(world, "a.log"), "200\n")
+        self.assertEqual(self.logged(world, "b-200.log"), "200\n")
+
+    def test_nowhere(self) -> None:
+        """
+        Without the directive nothing is logged.
+        """
+        self.assertEqual(self.places("server { }").places[0].phases, {})
+        self.assertTrue(verifyObject(IHttpModule, log))
+
+
+def requests() -> Declared:
+    """
+    Variables of requests.
+    """
+    found = {"remote_user": "joe", "request": "GET / HTTP/1.1", "status": "200", "body_bytes_sent": "5"}
+    return Declared(
+        variables=[
+            *(Variable(name, partial(_constant, value), kind="http") for name, value in found.items()),
+            Variable("http_", _header, prefix=True, kind="http"),
+        ]
+    )
+
+
+def core_of_stream() -> Declared:
+    """
+    Variables of both.
+    """
+    return Declared(variables=CORE_VARIABLES)
+
+
+def _constant(value: str, request: object) -> str:
+    return value
+
+
+def _header(name: str) -> Callable[[Any], str | None]:
+    return lambda request: request.headers.get(name.removeprefix("http_").replace("_", "-"))

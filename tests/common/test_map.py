@@ -8,13 +8,17 @@ from twisted.plugin import IPlugin
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from sniproxy.addresses import Address
+from sniproxy.common.core_variables import CORE_VARIABLES
 from sniproxy.common.map import MAP, map_
 from sniproxy.config.build import Build, configure
 from sniproxy.config.directives import Directive, Inherit
+from sniproxy.config.grammar import Node
 from sniproxy.config.template import Variable
 from sniproxy.config.values import block
 from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IModule
+from tests.support.places import Declared, FakeRequest, Places
 
 
 class Subject:
@@ -353,3 +357,24 @@ class ModuleTests(SynchronousTestCase):
         self.assertTrue(verifyObject(IModule, map_))
         self.assertTrue(verifyObject(IPlugin, map_))
         self.assertIsNone(map_.attach(None, None))  # type: ignore[arg-type,func-returns-value]
+
+
+class HttpTests(SynchronousTestCase):
+    """
+    Tables of requests.
+    """
+
+    def test_apart(self) -> None:
+        """
+        Variables of one name in stream and in http are two, and each asks its own subjects.
+        """
+        world = Places(
+            "stream { map $remote_addr $who { default stream; } }"
+            ' http { map $remote_addr $who { default "nobody $connection"; 192.0.2.77 http; } server { } }',
+            [map_, Declared(variables=CORE_VARIABLES)],
+        )
+        self.assertEqual(world.value("$who", FakeRequest()), "http")
+        other = FakeRequest(peer=Address("inet", "192.0.2.1", 1))
+        self.assertEqual(world.value("$who", other), "nobody 1")
+        node = Node("test", (), (), None, "edge.conf", 1)
+        self.assertEqual(world.build.template("$who", node, "stream").render(other.session), "stream")

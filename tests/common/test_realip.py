@@ -9,9 +9,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from sniproxy.addresses import Address
+from sniproxy.common.core_variables import CORE_VARIABLES
+from sniproxy.common.proxy_protocol import HEADER
 from sniproxy.common.realip import realip
 from sniproxy.errors import ConfigErrors
-from sniproxy.interfaces import IModule
+from sniproxy.interfaces import IHttpModule, IModule
+from sniproxy.wire.proxy_protocol import Endpoint, ProxyHeader
+from tests.support.places import Declared, FakeRequest, Places
 from tests.support.sessions import CLIENT, World, configured
 
 TEXT = "$remote_addr|$remote_port|$realip_remote_addr|$realip_remote_port"
@@ -136,3 +140,102 @@ class RealIpTests(SynchronousTestCase):
         """
         self.assertTrue(verifyObject(IModule, realip))
         self.assertTrue(verifyObject(IPlugin, realip))
+
+
+class HttpTests(SynchronousTestCase):
+    """
+    Whom requests are from.
+    """
+
+    def said(
+        self, text: str, *headers: tuple[str, str], peer: Address = CLIENT, note: ProxyHeader | None = None
+    ) -> str:
+        """
+        Who a request of a location is from, as soon as its head is there; and what is known of the connection.
+        """
+        world = Places(f"server {{ location / {{ {text} }} }}", [realip, Declared(variables=CORE_VARIABLES)])
+        request = FakeRequest(headers, peer)
+        if note is not None:
+            request.session.notes[HEADER] = note
+        self.assertEqual(set(world.run("post_read", request)), {None} if "from" in text else set())
+        known = request.peer
+        request.headers.items.clear()
+        world.run("preaccess", request)
+        self.assertIs(request.peer, known)
+        self.assertEqual(
+            world.value("$realip_remote_addr|$realip_remote_port", request),
+            f"{peer.host}|{peer.port}" if peer.family != "unix" else "unix:|",
+        )
+        return world.value("$remote_addr|$remote_port", request)
+
+    def test_interface(self) -> None:
+        """
+        The module has something to do in http.
+        """
+        self.assertTrue(verifyObject(IHttpModule, realip))
+
+    def test_one_field(self) -> None:
+        """
+        One field tells the address, perhaps with a port: the first of its name, whatever the case of its name.
+        """
+        trust = "set_real_ip_from 192.0.2.77;"
+        field = ("x-real-ip", "198.51.100.7")
+        self.assertEqual(self.said(trust, field, ("X-Real-IP", "198.51.100.8")), "198.51.100.7|")
+        self.assertEqual(
+            self.said(trust + "real_ip_header X-Client;", ("X-CLIENT", "[2001:db8::1]:8")), "2001:db8::1|8"
+        )
+        self.assertEqual(self.said(trust + "real_ip_header X-Client;", field), "192.0.2.77|40000")
+        self.assertEqual(self.said(trust, ("X-Real-IP", "a.example")), "192.0.2.77|40000")
+        self.assertEqual(self.said("set_real_ip_from 192.0.2.78;", field), "192.0.2.77|40000")
+        self.assertEqual(self.said("", field), "192.0.2.77|40000")
+        self.assertEqual(self.said("set_real_ip_from unix:;", field, peer=Address("unix", "")), "198.51.100.7|")
+
+    def test_forwarded(self) -> None:
+        """
+        The last word counts; with recursion each word is believed as long as whoever said it is trusted, through all
+        fields of the name from the last to the first.
+        """
+        trust = "set_real_ip_from 192.0.2.0/24; real_ip_header X-Forwarded-For; real_ip_recursive {};"
+        name = "X-Forwarded-For"
+        for recursive, values, found in (
+            ("off", ["198.51.100.1, 192.0.2.1"], "192.0.2.1|"),
+            ("on", ["198.51.100.1, 192.0.2.1"], "198.51.100.1|"),
+            ("on", ["198.51.100.0, 198.51.100.1:80,192.0.2.1 , "], "198.51.100.1|80"),
+            ("on", ["198.51.100.1", "192.0.2.2", "192.0.2.1"], "198.51.100.1|"),
+            ("off", ["198.51.100.1", "192.0.2.2"], "192.0.2.2|"),
+            ("on", ["192.0.2.3, nobody, 192.0.2.2"], "192.0.2.2|"),
+            ("on", ["192.0.2.3, 192.0.2.2"], "192.0.2.3|"),
+            ("on", [",192.0.2.2"], "192.0.2.77|40000"),
+            ("on", ["198.51.100.1 nobody"], "192.0.2.77|40000"),
+            ("on", [" , "], "192.0.2.77|40000"),
+            ("on", [], "192.0.2.77|40000"),
+        ):
+            self.assertEqual(self.said(trust.format(recursive), *((name, value) for value in values)), found, values)
+
+    def test_header(self) -> None:
+        """
+        The PROXY header of the connection may be what is believed.
+        """
+        note = ProxyHeader(0, Endpoint("198.51.100.7", 1111), Endpoint("192.0.2.1", 80))
+        trust = "set_real_ip_from 192.0.2.77;"
+        self.assertEqual(self.said(trust + "real_ip_header proxy_protocol;", note=note), "198.51.100.7|1111")
+        self.assertEqual(self.said(trust, note=note), "192.0.2.77|40000")
+        self.assertEqual(self.said(trust + "real_ip_header proxy_protocol;"), "192.0.2.77|40000")
+
+    def test_later(self) -> None:
+        """
+        A location may believe whom its server does not; who is known by then stays.
+        """
+        world = Places("set_real_ip_from 192.0.2.77; server { location / { real_ip_header X-Other; } }", [realip])
+        request = FakeRequest([("X-Other", "198.51.100.9")])
+        world.run("post_read", request, 0)
+        self.assertEqual(request.peer, CLIENT)
+        world.run("preaccess", request, 1)
+        self.assertEqual(request.peer.host, "198.51.100.9")
+
+    def test_stream_has_no_fields(self) -> None:
+        """
+        In stream there is nothing to choose.
+        """
+        problem: ConfigErrors = self.assertRaises(ConfigErrors, configured, "stream { real_ip_header X-Real-IP; }")
+        self.assertEqual(str(problem.errors[0]), '"real_ip_header" directive is not allowed here in /etc/edge.conf:1')

@@ -12,8 +12,10 @@ from sniproxy.addresses import Address
 from sniproxy.common.session import Session
 from sniproxy.common.split_clients import murmur2, split_clients
 from sniproxy.config.grammar import Node
+from sniproxy.config.template import Variable
 from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IModule
+from tests.support.places import Declared, FakeRequest, Places
 from tests.support.sessions import FILE, configured, lone_session
 
 NODE = Node("test", (), (), None, FILE, 1)
@@ -176,3 +178,23 @@ class SplitTests(SynchronousTestCase):
         self.assertTrue(verifyObject(IModule, split_clients))
         self.assertTrue(verifyObject(IPlugin, split_clients))
         self.assertIsNone(split_clients.attach(None, None))  # type: ignore[arg-type,func-returns-value]
+
+
+class HttpTests(SynchronousTestCase):
+    """
+    Shares of requests.
+    """
+
+    def test_request(self) -> None:
+        """
+        What tells requests apart is theirs.
+        """
+        told = Variable("told", lambda request: request.notes["told"], kind="http")
+        text = 'split_clients "$told" $half { 50% a; * b; } server { }'
+        world = Places(text, [split_clients, Declared(variables=[told])])
+        found = set()
+        for number in range(20):
+            request = FakeRequest()
+            request.notes["told"] = str(number)
+            found.add(world.value("$half", request))
+        self.assertEqual(found, {"a", "b"})

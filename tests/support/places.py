@@ -10,6 +10,7 @@ nothing happens: no core of http, so that what stream and http share is tried al
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, Final
 
 from sniproxy.addresses import Address
@@ -103,6 +104,7 @@ class FakeRequest:
         self.notes: dict[Any, Any] = {}
         self.cleanup: list[Callable[[], None]] = []
         self.upstream_states: list[Any] = []
+        self.place = SimpleNamespace(limits=SimpleNamespace(satisfy_any=False))
         self.status = 0
         self.lines: list[tuple[int, str]] = []
 
@@ -161,6 +163,7 @@ class Places:
         modules: Sequence[Any],
         files: Mapping[str, bytes] = {},
         names: Mapping[str, Sequence[str]] = {},
+        prefix: str = "/var",
     ) -> None:
         """
         @param text: the inside of C{http}, or a whole file that has such a block.
@@ -182,7 +185,7 @@ class Places:
             text if "http {" in text else f"http {{\n{text}\n}}",
             [Blocks(), *modules],
             file=FILE,
-            prefix="/var",
+            prefix=prefix,
             read=read,
             lookup=lookup,
             time=lambda: NOW,
