@@ -269,6 +269,7 @@ class Site:
 
     @ivar lines: of the error log, without time and process.
     @ivar places: by the names of locations: C{"/a"}, C{"@b"}, the text of an expression; C{""} is the server.
+    @ivar by_scope: all of them by their blocks, those of C{if} too.
     """
 
     def __init__(
@@ -318,6 +319,7 @@ class Site:
         self.server = HttpServer(scope, self._log, True, self.limits)
         self.server.names = ("www.example.com",)
         found: dict[Scope, Place] = build.shared.setdefault(Place, {})
+        self.by_scope = found
         found[scope] = self.places[""] = self.server.place
         self._inside(self.server.place, found)
         for place in found.values():
