@@ -25,6 +25,7 @@ from sniproxy.common.questions import NOT_FOUND, Dice, Log, Outcome, Question
 from sniproxy.config.build import Build
 from sniproxy.config.directives import MANY, Directive, Scope
 from sniproxy.config.grammar import Node
+from sniproxy.config.known import SOLD
 from sniproxy.config.places import place
 from sniproxy.config.template import Variable
 from sniproxy.config.values import time, time_of
@@ -294,7 +295,9 @@ def _settings(node: Node, build: Build, scope: Scope) -> ResolverSettings:
     ipv4 = ipv6 = True
     for word in node.args:
         name, equals, text = word.partition("=")
-        if not equals or name not in ("valid", "ipv4", "ipv6", "status_zone"):
+        if equals and name == "status_zone":
+            raise ConfigError(f'"{name}" parameter is not supported by sniproxy: {SOLD}')
+        if not equals or name not in ("valid", "ipv4", "ipv6"):
             servers += _servers(word, build)
         elif name == "valid":
             valid = time_of(text, seconds=True)

@@ -28,6 +28,7 @@ from sniproxy.common.upstream_variables import VARIABLES
 from sniproxy.config.build import Build
 from sniproxy.config.directives import MANY, Directive, Inherit, Repeat, Scope
 from sniproxy.config.grammar import Node
+from sniproxy.config.known import SOLD
 from sniproxy.config.places import upstream_addresses, upstream_place
 from sniproxy.config.values import block, number_of, time_of
 from sniproxy.errors import ConfigError
@@ -328,7 +329,7 @@ def _parameter(word: str) -> tuple[str, Any]:
             raise ConfigError("service is empty")
         value = text
     elif name == "slow_start":
-        raise ConfigError(f'"slow_start" parameter is not supported by sniproxy: {SLOW_START}')
+        raise ConfigError(f'"slow_start" parameter is not supported by sniproxy: {SOLD}')
     if value is None:
         raise ConfigError(f'invalid parameter "{word}"')
     return name, value

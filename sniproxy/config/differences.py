@@ -151,7 +151,7 @@ DIFFERENCES: Final = (
         ("upstream.server",),
         "Behind a server of an `upstream`, `slow_start=` is refused.",
         "",
-        "It is not carried yet.",
+        "nginx sells it, and it is not carried yet: a server that comes back has its whole weight at once.",
         "common/upstream.py",
     ),
     Difference(

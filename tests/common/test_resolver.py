@@ -19,6 +19,7 @@ from sniproxy.common.lookups import MAX_ABSENCE
 from sniproxy.common.resolver import ResolveFailure, Resolver, ResolverSettings, resolver, resolver_module
 from sniproxy.config.build import Build, configure
 from sniproxy.config.directives import Directive, Inherit
+from sniproxy.config.known import SOLD
 from sniproxy.config.values import block
 from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IModule, IResolver
@@ -473,10 +474,7 @@ class DirectiveTests(SynchronousTestCase):
         Servers may be addresses and names with and without ports; each address of a name is a server.
         """
         self.assertEqual(
-            self.settings(
-                "resolver 192.0.2.53:54 [::1] [::1]:55 ns.example:56 valid=5m ipv6=off ipv4=on status_zone=z;"
-                " server { }"
-            ),
+            self.settings("resolver 192.0.2.53:54 [::1] [::1]:55 ns.example:56 valid=5m ipv6=off ipv4=on; server { }"),
             ResolverSettings(
                 (
                     Address("inet", "192.0.2.53", 54),
@@ -518,6 +516,10 @@ class DirectiveTests(SynchronousTestCase):
             ("192.0.2.53 ipv4=off ipv6=off", '"ipv4" and "ipv6" cannot both be "off"'),
             ("valid=5s", "no name servers defined"),
             ("nowhere.example", 'host not found in resolver "nowhere.example"'),
+            (
+                "192.0.2.53 status_zone=z",
+                f'"status_zone" parameter is not supported by sniproxy: {SOLD}',
+            ),
             ("bogus=1", 'host not found in resolver "bogus=1"'),
             ("192.0.2.53:x", 'invalid port in resolver "192.0.2.53:x"'),
             ("unix:/s", 'invalid host in resolver "unix:/s"'),
