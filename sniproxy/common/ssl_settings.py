@@ -18,6 +18,7 @@ from sniproxy.common.contexts import HTTP_SERVERS, SERVERS, STREAM
 from sniproxy.common.ocsp import ClientStatus, Memory, Stapler, Staples
 from sniproxy.common.resolver import resolver
 from sniproxy.common.runtime import attend
+from sniproxy.common.zones import declare
 from sniproxy.config import values
 from sniproxy.config.build import Build
 from sniproxy.config.directives import MANY, Directive, Repeat, Scope
@@ -31,6 +32,7 @@ from sniproxy.tls.named import Contents, NamedContexts, Pairs
 from sniproxy.tls.ocsp import OcspError, load, responder
 from sniproxy.tls.pem import Read, read_failure
 from sniproxy.tls.policies import DEFAULT_PROTOCOLS, PROTOCOLS, ServerPolicy
+from sniproxy.tls.settings import shared_cache
 
 if TYPE_CHECKING:
     from sniproxy.common.session import Session
@@ -99,7 +101,7 @@ def single(
 def _alpn(node: Node, build: Build, scope: Scope) -> tuple[str, ...]:
     for word in node.args:
         if len(word) > 255:
-            raise ConfigError("too long ALPN protocol")
+            raise ConfigError('"ssl_alpn" directive protocol too long')
     return node.args
 
 
@@ -123,6 +125,17 @@ def _never(why: str) -> Callable[[Node, Build, Scope], bool]:
     return convert
 
 
+def _session_cache(node: Node, build: Build, scope: Scope) -> tuple[str, ...]:
+    """
+    What is shared is a zone in nginx, whose name has one use and one size.
+    """
+    for word in node.args:
+        shared = shared_cache(word)
+        if shared is not None:
+            declare(build, *shared, f"{build.kind} {node.name}", node)
+    return node.args
+
+
 _OCSP_CACHE: Final = re.compile(r"shared:([^:]+):(.*)", re.DOTALL)
 _SMALLEST: Final = 8 * 4096
 
@@ -140,6 +153,7 @@ def _ocsp_cache(node: Node, build: Build, scope: Scope) -> str:
         raise ConfigError(f'invalid OCSP cache "{word}"')
     if size < _SMALLEST:
         raise ConfigError(f'OCSP cache "{word}" is too small')
+    declare(build, found[1], size, f"{build.kind} {node.name}", node)
     return found[1]
 
 
@@ -152,7 +166,7 @@ CIPHERS: Final = single("ssl_ciphers", values.text, "HIGH:!aNULL:!MD5")
 PREFER: Final = single("ssl_prefer_server_ciphers", values.flag, False)
 CURVE: Final = single("ssl_ecdh_curve", values.text, "auto")
 DHPARAM: Final = single("ssl_dhparam", values.path, "")
-SESSION_CACHE: Final[Directive[tuple[tuple[str, ...], ...]]] = listed("ssl_session_cache", values.words, 2)
+SESSION_CACHE: Final[Directive[tuple[tuple[str, ...], ...]]] = listed("ssl_session_cache", _session_cache, 2)
 SESSION_TICKETS: Final = single("ssl_session_tickets", values.flag, True)
 SESSION_TIMEOUT: Final = single("ssl_session_timeout", values.seconds, 300.0)
 ALPN: Final = single("ssl_alpn", _alpn, (), MANY, STREAM)

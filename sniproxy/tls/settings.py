@@ -45,7 +45,9 @@ _VERSIONS: Final = {
 _LEGACY: Final = ("TLSv1", "TLSv1.1")
 _LEVEL: Final = re.compile(r"@SECLEVEL=(\d)")
 
-_CACHE: Final = re.compile(r"off|none|builtin(?::(?P<sessions>\d+))?|shared:[^:]+:(?P<size>\d+)(?P<unit>[kKmM]?)")
+_CACHE: Final = re.compile(
+    r"off|none|builtin(?::(?P<sessions>\d+))?|shared:(?P<name>[^:]+):(?P<size>\d+)(?P<unit>[kKmM]?)"
+)
 _UNITS: Final = {"": 1, "k": 1024, "m": 1024 * 1024}
 _SMALLEST_CACHE: Final = 8 * 4096
 
@@ -228,27 +230,38 @@ def set_sessions(context: SSL.Context, policy: ServerPolicy, resumes: bool) -> l
     return warnings
 
 
+def shared_cache(word: str) -> tuple[str, int] | None:
+    """
+    One word of C{ssl_session_cache}.
+
+    @return: the name and the bytes of a cache that is shared; None for the other kinds.
+    @raise ConfigError: as ngx_stream_ssl_session_cache.
+    """
+    match = _CACHE.fullmatch(word)
+    if match is None:
+        raise ConfigError(f'invalid session cache "{word}"')
+    if match["size"] is None:
+        return None
+    size = int(match["size"]) * _UNITS[match["unit"].lower()]
+    if size < _SMALLEST_CACHE:
+        raise ConfigError(f'session cache "{word}" is too small')
+    return match["name"], size
+
+
 def _cache_mode(words: Iterable[str]) -> tuple[int, list[str]]:
     """
     @return: the C{SESS_CACHE_…} flags, and warnings.
-    @raise ConfigError: as ngx_stream_ssl_session_cache.
+    @raise ConfigError: see L{shared_cache}.
     """
     kind = ""
     warnings: list[str] = []
     for word in words:
-        match = _CACHE.fullmatch(word)
-        if match is None:
-            raise ConfigError(f'invalid session cache "{word}"')
-        size = match["size"]
-        if size is not None and int(size) * _UNITS[match["unit"].lower()] < _SMALLEST_CACHE:
-            raise ConfigError(f'session cache "{word}" is too small')
-        if size is None:
-            kind = word.partition(":")[0]
-        elif not kind:
-            kind = "shared"
-        if size is not None:
+        if shared_cache(word) is not None:
+            kind = kind or "shared"
             warnings.append(f'session cache "{word}" is kept by each worker for itself and for each server alone')
-        elif match["sessions"]:
+            continue
+        kind, _, sessions = word.partition(":")
+        if sessions:
             warnings.append(f'session cache "{word}" has OpenSSL\'s size, 20480 sessions')
     # as nginx: of off, none and builtin the last one counts, and the first two leave a shared cache unused
     if kind == "off":

@@ -36,7 +36,9 @@ class DirectiveTests(test_ssl.SslCase):
         for line, complaint in (
             ("ssl_protocols TLSv1.9;", 'invalid value "TLSv1.9"'),
             ("ssl_verify_client maybe;", 'invalid value "maybe"'),
-            (f"ssl_alpn {'x' * 256};", "too long ALPN protocol"),
+            (f"ssl_alpn {'x' * 256};", '"ssl_alpn" directive protocol too long'),
+            ("ssl_session_cache shared:a;", 'invalid session cache "shared:a"'),
+            ("ssl_session_cache shared:a:1k;", 'session cache "shared:a:1k" is too small'),
             (
                 "ssl_conf_command Opt x;",
                 'SSL_CONF_cmd("Opt", "x") failed (SSL: error:0A000182:SSL routines::unknown cmd name:cmd=Opt)',
@@ -144,6 +146,24 @@ class DirectiveTests(test_ssl.SslCase):
         (warning,) = here.build.warnings
         self.assertIn('session cache "shared:SSL:10m" is kept by each worker for itself', str(warning))
         self.assertEqual(world(server("ssl_session_cache off;")).build.warnings, [])
+
+    def test_zones(self) -> None:
+        """
+        A shared cache is a zone: its name has one use and one size, wherever it occurs.
+        """
+        for line, complaint in (
+            (
+                "ssl_session_cache shared:a:1m shared:a:2m;",
+                'the size 2097152 of shared memory zone "a" conflicts with already declared size 1048576',
+            ),
+            (
+                "ssl_session_cache shared:a:1m; ssl_ocsp_cache shared:a:1m;",
+                'the shared memory zone "a" is already declared for a different use',
+            ),
+        ):
+            self.assertEqual(self.complaints(line, "443"), [f"{complaint} in /etc/edge.conf:4"])
+        twice = "ssl_session_cache shared:a:1m;"
+        self.assertEqual(len(world(twice, server(twice)).build.errors), 0)
 
     def test_all_reach_the_policy(self) -> None:
         """
