@@ -9,6 +9,8 @@ C{send} was given.
 
 from __future__ import annotations
 
+from socket import SO_LINGER, SOL_SOCKET
+from struct import pack
 from typing import Any, Final
 
 from sniproxy.common.phases import BAD_REQUEST, OK
@@ -41,9 +43,7 @@ MUCH: Final = 65536
 DISCARDED: Final = 1 << 20
 """Bytes of a body nobody wanted that are read and dropped, to have the connection for the next request."""
 
-PIPELINED: Final = 32
-"""Requests that are answered in one turn, when a client has sent many at once."""
-
+_RESET: Final = pack("ii", 1, 0)
 _GONE: Final = RDHUP | HUP | ERR
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -72,16 +72,17 @@ class Http1:
         "_ending",
         "_expecting",
         "_failure",
+        "_inside",
         "_left",
         "_limits",
         "_lingered",
         "_opened",
         "_out",
+        "_pipelined",
         "_reader",
         "_requests",
         "_size",
         "_stuck",
-        "_turn",
         "_wanted",
         "head_sent",
         "leg",
@@ -103,6 +104,7 @@ class Http1:
         self._began = -1.0
         self._expecting = _HEAD
         self._out: list[bytes | memoryview] = []
+        self._pipelined = False
         self._size = 0
         self._stuck = False
         self._chunked = False
@@ -114,7 +116,7 @@ class Http1:
         self._failure = 0
         self._discarded = 0
         self._lingered = 0.0
-        self._turn = 0
+        self._inside = False
 
     def begin_connection(self) -> None:
         """
@@ -126,25 +128,23 @@ class Http1:
         self.leg.handler = self._event
         session.wait(self._limits.header_timeout, self._late)
         if not self.leg.watch():
-            self._read()
+            self._event(0)
 
     # Edges.
 
     def _event(self, bits: int) -> None:
-        self._turn = 0
+        self._inside = True
         if self._out:
             self._push()
-        if self._expecting == _OVER:
-            return
-        if self._expecting != _BODY:
-            self._read()
-            return
-        if self._wanted:
-            self._wanted = False
-            self.session.stop_waiting()
-            self._tell_body()
-        elif bits & _GONE and not self._answered:
-            self._look_for_end()
+        if self._expecting == _BODY:
+            if self._wanted:
+                self._wanted = False
+                self.session.stop_waiting()
+                self._tell_body()
+            elif bits & _GONE and not self._answered:
+                self._look_for_end()
+        self._read()
+        self._inside = False
 
     def _tell_body(self) -> None:
         request = self.request
@@ -172,21 +172,15 @@ class Http1:
         """
         Go on with whatever comes next: heads, what is dropped, the end.
         """
-        while self._expecting != _OVER:
-            if self._expecting == _BODY:
-                return
+        while self._expecting != _OVER and self._expecting != _BODY:
             event = self._reader.next() if self._expecting != _LINGER else None
             if event is None:
                 if not self._fill():
                     return
             elif self._expecting == _HEAD:
-                if self._turn >= PIPELINED:
-                    # what this was is lost to nobody: it is handled, but in the next turn
-                    self._turn = 0
-                self._turn += 1
                 self._take(event)
-            elif not self._drop(event):
-                return
+            else:
+                self._drop(event)
 
     def _fill(self) -> bool:
         """
@@ -265,6 +259,7 @@ class Http1:
         request = Request(session, self, server, self._began)
         request.started = session.runtime.time() - (session.runtime.now() - self._began)
         request.count = self._requests
+        request.pipelined = self._pipelined
         self.request = request
         self.head_sent = 0
         self._expecting = _BODY
@@ -377,7 +372,7 @@ class Http1:
         @see: L{sniproxy.http.exchange.Exchange.send}
         """
         if not data:
-            return not self._out
+            return not self._stuck
         if self._chunked:
             framed = chunk(data)
             self.head_sent += len(framed) - len(data)
@@ -530,9 +525,7 @@ class Http1:
             request.status = request.status or REQUEST_TIMEOUT
             request.run(self._give_up, request)
         self._expecting = _OVER
-        if self._limits.reset_timedout:
-            self.leg.abort()
-        self.session.finish(OK)
+        self._finish_late()
 
     # Between requests, and the end.
 
@@ -547,6 +540,7 @@ class Http1:
         keep = request.keep_alive
         body = request.body
         body.discarded = True
+        self._pipelined = bool(self._reader.held)
         request.complete = not self._left
         request.done()
         if not body.done and not self._failure:
@@ -580,23 +574,21 @@ class Http1:
         What was read with the request before, or has come meanwhile, has been told already: look after it when whoever
         called is through.
         """
-        self.leg.again()
+        if not self._inside:
+            self.leg.again()
 
-    def _drop(self, event: RequestHead | Data | End | Refused) -> bool:
+    def _drop(self, event: RequestHead | Data | End | Refused) -> None:
         """
         A piece of a body that nobody wants.
-
-        @return: whether to go on reading.
         """
+        if isinstance(event, End):
+            self._idle()
+            return
         if isinstance(event, Data):
             self._discarded += len(event.data)
             if self._discarded <= DISCARDED:
-                return True
-        elif isinstance(event, End):
-            self._idle()
-            return False
+                return
         self._linger()
-        return False
 
     def _close(self) -> None:
         """
@@ -687,8 +679,15 @@ class Http1:
             self.session.action = "waiting for request"
             self.session.info("client timed out (110: Connection timed out)")
         self._expecting = _OVER
-        if self._limits.reset_timedout:
-            self.leg.abort()
+        self._finish_late()
+
+    def _finish_late(self) -> None:
+        """
+        The client has let us wait for too long.
+        """
+        sock = self.leg.socket() if self._limits.reset_timedout else None
+        if sock is not None:
+            sock.setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
         self.session.finish(OK)
 
     def leave(self) -> None:
