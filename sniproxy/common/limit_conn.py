@@ -1,5 +1,6 @@
 """
-ngx_stream_limit_conn_module: how many connections there may be at once, by any key.
+ngx_stream_limit_conn_module and ngx_http_limit_conn_module: how many connections there may be at once, by any key; in
+http how many requests.
 
 Strategy: a zone is a dictionary of counts, which is kept from one configuration to the next, since the sessions it
 counts are; workers share a table in its place (L{sniproxy.common.shared_counts}). A session notes what it counts in,
@@ -9,16 +10,19 @@ refuses, as nginx does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from sniproxy.common.contexts import HTTP, KINDS, PLACES
+from sniproxy.common.listen import kind_of
 from sniproxy.common.phases import SERVICE_UNAVAILABLE, Phase
 from sniproxy.common.runtime import Ending, Runtime, attend
 from sniproxy.common.server import Server
-from sniproxy.common.session import Session
 from sniproxy.common.shared_counts import SharedCounts, Verdict, mending, shape_of
 from sniproxy.common.shared_memory import Share, Table, share
 from sniproxy.common.zones import SMALLEST, Room, check, declare
@@ -26,12 +30,13 @@ from sniproxy.config import values
 from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive, Inherit, Repeat, Scope
 from sniproxy.config.grammar import Node
-from sniproxy.config.template import Template, Variable
+from sniproxy.config.template import ANY, Template, Variable
 from sniproxy.errors import ConfigError
-from sniproxy.interfaces import IModule
+from sniproxy.interfaces import IHttpModule, IModule
 from sniproxy.levels import CRIT, ERROR, INFO, NOTICE, WARN
 
-USE: Final = "limit_conn"
+USES: Final = {"stream": "limit_conn", "http": "http limit_conn"}
+"""What a zone is for, by the kind of those it counts: a zone of sessions is none of requests."""
 
 LONGEST_KEY: Final = 255
 """Bytes; what has a longer key is not counted."""
@@ -46,7 +51,7 @@ _SHARED: Final = 64
 """Bytes that nginx needs in a zone for itself."""
 
 _COUNTED: Final = "limit_conn counted"
-"""The key in C{session.notes} of the counts a session is in: each with its key."""
+"""The key in C{session.notes} of the counts a session, or request, is in: each with its key."""
 
 _STATUS: Final = "limit_conn status"
 """The key in C{session.notes} of what C{$limit_conn_status} says."""
@@ -102,10 +107,12 @@ class ConnZone:
     """
     One C{limit_conn_zone} of a configuration.
 
+    @ivar kind: of those it counts.
     @ivar counts: of the configuration before, where that had the same zone, once this one is at work.
     """
 
-    def __init__(self, name: str, key: Template, size: int) -> None:
+    def __init__(self, name: str, key: Template, size: int, kind: str) -> None:
+        self.kind = kind
         self.name = name
         self.key = key
         self.size = size
@@ -115,7 +122,7 @@ class ConnZone:
         """
         Have workers count together.
         """
-        key = (USE, self.name, self.size, self.key.text)
+        key = (USES[self.kind], self.name, self.size, self.key.text)
         share(build, Share(key, shape_of(self.size), True, self._take, mending(lambda: room_of(self.name, self.size))))
 
     def _take(self, table: Table) -> None:
@@ -139,68 +146,96 @@ class Limiter:
     The handler of one server.
     """
 
-    def __init__(self, limits: tuple[tuple[ConnZone, int], ...], dry_run: bool, level: int) -> None:
+    def __init__(
+        self,
+        limits: tuple[tuple[ConnZone, int], ...],
+        dry_run: bool,
+        level: int,
+        status: int = SERVICE_UNAVAILABLE,
+    ) -> None:
+        """
+        @param status: that those get who are refused.
+        """
+        self._status = status
         self._limits = limits
         self._dry_run = dry_run
         self._level = level
 
-    def __call__(self, session: Session) -> Any:
+    def __call__(self, subject: Any) -> Any:
         """
         @see: L{sniproxy.interfaces.IPhaseHandler}
         """
         for zone, most in self._limits:
-            key = zone.key.render(session).encode("utf-8", "surrogateescape")
+            key = zone.key.render(subject).encode("utf-8", "surrogateescape")
             if not key:
                 continue
             if len(key) > LONGEST_KEY:
                 shown = key.decode("utf-8", "surrogateescape")
-                session.error(f'the value of the "{zone.key.text}" key is more than {LONGEST_KEY} bytes: "{shown}"')
+                subject.error(f'the value of the "{zone.key.text}" key is more than {LONGEST_KEY} bytes: "{shown}"')
                 continue
-            session.notes[_STATUS] = "PASSED"
+            subject.notes[_STATUS] = "PASSED"
             counts = zone.counts
             verdict = counts.enter(key, most)
             if verdict is Verdict.TOO_MANY:
                 dry = ", dry run," if self._dry_run else ""
-                session.log(self._level, f'limiting connections{dry} by zone "{zone.name}"')
-                return self._refused(session)
+                subject.log(self._level, f'limiting connections{dry} by zone "{zone.name}"')
+                return self._refused(subject)
             if verdict is Verdict.NO_ROOM:
-                session.runtime.error_log.write(
+                subject.runtime.error_log.write(
                     CRIT, f'ngx_slab_alloc() failed: no memory in limit_conn_zone "{zone.name}"'
                 )
-                return self._refused(session)
-            session.notes.setdefault(_COUNTED, []).append((counts, key))
+                return self._refused(subject)
+            subject.notes.setdefault(_COUNTED, []).append((counts, key))
         return None
 
-    def _refused(self, session: Session) -> int | None:
-        leave(session)
-        session.notes[_STATUS] = "REJECTED_DRY_RUN" if self._dry_run else "REJECTED"
-        return None if self._dry_run else SERVICE_UNAVAILABLE
+    def _refused(self, subject: Any) -> int | None:
+        leave(subject)
+        subject.notes[_STATUS] = "REJECTED_DRY_RUN" if self._dry_run else "REJECTED"
+        return None if self._dry_run else self._status
 
 
-def leave(session: Session) -> None:
+class RequestLimiter(Limiter):
     """
-    A session does not count any more.
+    The handler of one place of http: a request is judged once, wherever it is sent from within, and counts until it is
+    over.
     """
-    counted: list[tuple[Counts | SharedCounts, bytes]] = session.notes.pop(_COUNTED, [])
+
+    def __call__(self, request: Any) -> Any:
+        """
+        @see: L{sniproxy.interfaces.IHttpModule}
+        """
+        if _STATUS in request.notes:
+            return None
+        answer = super().__call__(request)
+        if _COUNTED in request.notes:
+            request.cleanup.append(partial(leave, request))
+        return answer
+
+
+def leave(subject: Any) -> None:
+    """
+    A session, or a request, does not count any more.
+    """
+    counted: list[tuple[Counts | SharedCounts, bytes]] = subject.notes.pop(_COUNTED, [])
     for counts, key in counted:
         counts.leave(key)
 
 
-def _zones(build: Build) -> dict[str, ConnZone]:
-    zones: dict[str, ConnZone] = build.shared.setdefault(ConnZone, {})
+def _zones(build: Build, kind: str) -> dict[str, ConnZone]:
+    zones: dict[str, ConnZone] = build.shared.setdefault((ConnZone, kind), {})
     return zones
 
 
-def keep(runtime: Runtime, zones: dict[str, ConnZone]) -> Ending:
+def keep(runtime: Runtime, zones: Sequence[ConnZone]) -> Ending:
     """
     Go on with the counts of the configuration before, where a zone is still the same.
     """
-    before: dict[str, Counts | SharedCounts] = runtime.engine.kept.get(keep, {})
-    for zone in zones.values():
-        counts = before.get(zone.name)
+    before: dict[tuple[str, str], Counts | SharedCounts] = runtime.engine.kept.get(keep, {})
+    for zone in zones:
+        counts = before.get((zone.kind, zone.name))
         if counts is not None and (counts.size, counts.key) == (zone.counts.size, zone.counts.key):
             zone.counts = counts
-    runtime.engine.kept[keep] = {zone.name: zone.counts for zone in zones.values()}
+    runtime.engine.kept[keep] = {(zone.kind, zone.name): zone.counts for zone in zones}
     return lambda: None
 
 
@@ -222,17 +257,18 @@ def _limit_conn_zone(node: Node, build: Build, scope: Scope) -> str:
             raise ConfigError(f'zone "{word}" is too small')
     if not name or size is None:
         raise ConfigError(f'"{node.name}" must have "zone" parameter')
-    declare(build, name, size, USE, node)
-    zones = _zones(build)
+    kind = kind_of(scope)
+    declare(build, name, size, USES[kind], node)
+    zones = _zones(build, kind)
     if name in zones:
         raise ConfigError(f'{node.name} "{name}" is already bound to key "{zones[name].key.text}"')
-    zones[name] = ConnZone(name, key, size)
+    zones[name] = ConnZone(name, key, size, kind)
     return name
 
 
 def _limit_conn(node: Node, build: Build, scope: Scope) -> Limit:
     zone, text = node.args
-    declare(build, zone, 0, USE, node)
+    declare(build, zone, 0, USES[kind_of(scope)], node)
     if any(limit.zone == zone for limit in scope.values.get(LIMIT_CONN, ())):
         raise ConfigError(f'"{node.name}" directive is duplicate')
     most = values.number_of(text)
@@ -243,61 +279,77 @@ def _limit_conn(node: Node, build: Build, scope: Scope) -> Limit:
     return Limit(zone, most)
 
 
-_PLACES: Final = ("stream", "stream.server")
-
 LIMIT_CONN_ZONE: Final[Directive[tuple[str, ...]]] = Directive(
-    "limit_conn_zone", ("stream",), (2, 2), _limit_conn_zone, (), Inherit.NEVER, Repeat.LISTED
+    "limit_conn_zone", KINDS, (2, 2), _limit_conn_zone, (), Inherit.NEVER, Repeat.LISTED
 )
 LIMIT_CONN: Final[Directive[tuple[Limit, ...]]] = Directive(
-    "limit_conn", _PLACES, (2, 2), _limit_conn, (), repeat=Repeat.LISTED
+    "limit_conn", PLACES, (2, 2), _limit_conn, (), repeat=Repeat.LISTED
 )
-DRY_RUN: Final = Directive("limit_conn_dry_run", _PLACES, (1, 1), values.flag, False)
+DRY_RUN: Final = Directive("limit_conn_dry_run", PLACES, (1, 1), values.flag, False)
 LOG_LEVEL: Final = Directive(
     "limit_conn_log_level",
-    _PLACES,
+    PLACES,
     (1, 1),
     values.one_of({"info": INFO, "notice": NOTICE, "warn": WARN, "error": ERROR}),
     ERROR,
 )
+STATUS: Final = Directive("limit_conn_status", HTTP, (1, 1), values.number_within(400, 599), SERVICE_UNAVAILABLE)
 
 
-def _status(session: Session) -> str | None:
-    status: str | None = session.notes.get(_STATUS)
+def _status(subject: Any) -> str | None:
+    status: str | None = subject.notes.get(_STATUS)
     return status
 
 
-@implementer(IPlugin, IModule)
+@implementer(IPlugin, IModule, IHttpModule)
 class LimitConn:
     """
     The module.
     """
 
     name = "stream_limit_conn"
-    directives: tuple[Directive[Any], ...] = (LIMIT_CONN_ZONE, LIMIT_CONN, DRY_RUN, LOG_LEVEL)
-    variables = (Variable("limit_conn_status", _status, volatile=True),)
+    directives: tuple[Directive[Any], ...] = (LIMIT_CONN_ZONE, LIMIT_CONN, DRY_RUN, LOG_LEVEL, STATUS)
+    variables = (Variable("limit_conn_status", _status, volatile=True, kind=ANY),)
 
     def prepare(self, build: Build) -> None:
         """
         Each zone must have been made; counts go from one configuration to the next.
         """
-        check(build, USE)
-        zones = _zones(build)
+        for use in USES.values():
+            check(build, use)
+        zones = [zone for kind in KINDS for zone in _zones(build, kind).values()]
         attend(build, lambda runtime: keep(runtime, zones))
-        for zone in zones.values():
+        for zone in zones:
             zone.share(build)
 
     def attach(self, server: Server, build: Build) -> None:
         """
         Count in each server that has limits. A name may lead a session to any other before it ends.
         """
-        zones = _zones(build)
-        if not zones:
+        if not _zones(build, "stream"):
             return
         server.handle(Phase.LOG, leave)
         scope = server.scope
-        limits = tuple((zones[limit.zone], limit.most) for limit in scope[LIMIT_CONN] if limit.zone in zones)
+        limits = _limits(build, scope)
         if limits:
             server.handle(Phase.PREACCESS, Limiter(limits, scope[DRY_RUN], scope[LOG_LEVEL]))
+
+    def attach_place(self, place: Any, build: Build) -> None:
+        """
+        Count the requests of a place that has limits.
+        """
+        scope = place.scope
+        limits = _limits(build, scope)
+        if limits:
+            place.handle("preaccess", RequestLimiter(limits, scope[DRY_RUN], scope[LOG_LEVEL], scope[STATUS]))
+
+
+def _limits(build: Build, scope: Scope) -> tuple[tuple[ConnZone, int], ...]:
+    """
+    Those in force in a block.
+    """
+    zones = _zones(build, kind_of(scope))
+    return tuple((zones[limit.zone], limit.most) for limit in scope[LIMIT_CONN] if limit.zone in zones)
 
 
 limit_conn = LimitConn()

@@ -9,11 +9,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from sniproxy.addresses import Address
+from sniproxy.common.core_variables import CORE_VARIABLES
 from sniproxy.common.limit_conn import Counts, limit_conn
 from sniproxy.common.shared_counts import Verdict
 from sniproxy.common.shared_memory import shares
 from sniproxy.errors import ConfigErrors
-from sniproxy.interfaces import IModule
+from sniproxy.interfaces import IHttpModule, IModule
+from sniproxy.levels import ERROR
+from tests.support.places import Declared, FakeRequest, Places
 from tests.support.sessions import FakeLeg, World, configured
 from tests.support.tables import together
 
@@ -59,6 +62,7 @@ class LimitTests(LimitConnCase):
         The module is a plugin.
         """
         self.assertTrue(verifyObject(IModule, limit_conn))
+        self.assertTrue(verifyObject(IHttpModule, limit_conn))
         self.assertTrue(IPlugin.providedBy(limit_conn))
 
     def test_limit(self) -> None:
@@ -278,3 +282,74 @@ class ConfigurationTests(LimitConnCase):
             self.complaints("server { listen 192.0.2.1:1; limit_conn one 1; return x; }"),
             ['zero size shared memory zone "one" in /etc/edge.conf:2'],
         )
+
+
+class HttpTests(SynchronousTestCase):
+    """
+    Requests.
+    """
+
+    def places(self, settings: str, zones: str = ZONE) -> Places:
+        """
+        A location with these settings, and one behind it with none.
+        """
+        text = f"{zones} server {{ location /a {{ {settings} }} location /b {{ }} }}"
+        return Places(text, [limit_conn, Declared(variables=CORE_VARIABLES)])
+
+    def test_requests(self) -> None:
+        """
+        A request counts until it is over, whatever is done with it; one that is refused does not.
+        """
+        world = self.places("limit_conn one 1;")
+        first, second, third = FakeRequest(), FakeRequest(), FakeRequest()
+        self.assertEqual([world.run("preaccess", request, 1) for request in (first, second)], [[None], [503]])
+        self.assertEqual(world.value(STATUS, first), "PASSED")
+        self.assertEqual(world.value(STATUS, second), "REJECTED")
+        self.assertEqual(second.lines, [(ERROR, 'limiting connections by zone "one"')])
+        second.end()
+        self.assertEqual(world.run("preaccess", second, 1), [None])
+        first.end()
+        self.assertEqual(world.run("preaccess", third, 1), [None])
+        self.assertEqual(world.places[2].phases, {})
+
+    def test_once(self) -> None:
+        """
+        A request that is sent elsewhere from within is not counted again.
+        """
+        world = self.places("limit_conn one 1;")
+        request = FakeRequest()
+        self.assertEqual([world.run("preaccess", request, 1) for _ in range(2)], [[None], [None]])
+        self.assertEqual(len(request.cleanup), 1)
+
+    def test_status(self) -> None:
+        """
+        Whoever is refused gets the status that is wanted; in a dry run nobody is refused.
+        """
+        for settings, answer in (
+            ("limit_conn one 1; limit_conn_status 429;", 429),
+            ("limit_conn one 1; limit_conn_status 429; limit_conn_dry_run on;", None),
+        ):
+            world = self.places(settings)
+            self.assertEqual([world.run("preaccess", FakeRequest(), 1) for _ in range(2)], [[None], [answer]])
+
+    def test_wrong(self) -> None:
+        """
+        A status is one of an error, and stands in http alone.
+        """
+        problem: ConfigErrors = self.assertRaises(ConfigErrors, self.places, "limit_conn_status 200;")
+        self.assertEqual(problem.errors[0].message, '"limit_conn_status" directive value must be between 400 and 599')
+        problem = self.assertRaises(ConfigErrors, configured, "stream { limit_conn_status 503; }")
+        self.assertEqual(problem.errors[0].message, '"limit_conn_status" directive is not allowed here')
+
+    def test_apart(self) -> None:
+        """
+        A zone of sessions is none of requests.
+        """
+        text = f"stream {{ {ZONE} }} http {{ {ZONE} server {{ }} }}"
+        modules = [limit_conn, Declared(variables=CORE_VARIABLES)]
+        problem: ConfigErrors = self.assertRaises(ConfigErrors, Places, text, modules)
+        self.assertEqual(
+            [each.message for each in problem.errors],
+            ['the shared memory zone "one" is already declared for a different use'],
+        )
+        Places(text.replace("=one", "=other", 1), modules)
