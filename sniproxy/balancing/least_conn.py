@@ -23,13 +23,15 @@ class LeastConnChoice(Choice):
         @return: the place of the peer with the fewest connections for its weight.
         """
         best: Peer | None = None
+        fewest = 0
         places: list[int] = []
         for place, peer in enumerate(group.peers):
             if not self.available(place, peer, now):
                 continue
-            if best is None or peer.conns * best.weight < best.conns * peer.weight:
-                best, places = peer, [place]
-            elif peer.conns * best.weight == best.conns * peer.weight:
+            conns = peer.conns
+            if best is None or conns * best.weight < fewest * peer.weight:
+                best, fewest, places = peer, conns, [place]
+            elif conns * best.weight == fewest * peer.weight:
                 places.append(place)
         # one that is alone at the top has no turn: its weight does not recover by it
         return take_turn(group, places) if len(places) > 1 else next(iter(places), None)

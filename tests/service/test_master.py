@@ -11,10 +11,14 @@ from typing import Any
 
 from twisted.internet import reactor as real_reactor
 
+from sniproxy.common.shared_counts import shape_of
+from sniproxy.common.shared_memory import Table
 from sniproxy.errors import ConfigErrors
 from sniproxy.service import master as under_test
+from sniproxy.service import tables
 from sniproxy.service.channel import READY, line
 from sniproxy.service.core import USER, Account
+from sniproxy.service.crew import LEAST
 from sniproxy.service.main import ProxyService
 from sniproxy.service.master import PATIENCE, MasterService, make_service
 from sniproxy.service.plan import HEAR, PLAN, SAY, SOCKETS, loads
@@ -147,7 +151,7 @@ class StartTests(MasterCase):
             plan = loads(contents(given[PLAN]))
             self.assertEqual([os.path.basename(address.host) for address in plan.addresses], ["a", "b"])
             self.assertIn(b"worker_processes 2", replay(plan.snapshot).read(self.path("edge.conf")))
-            self.assertEqual(process.arguments[-2], str(number))
+            self.assertEqual(process.arguments[-3:-1], [str(number), str(number)])
 
     def test_wrong(self) -> None:
         """
@@ -324,6 +328,122 @@ class ReloadTests(MasterCase):
         self.configure("a", more="worker_processes 2; pid two.pid;")
         self.signalled(signal.SIGHUP)
         self.assertEqual((os.path.exists(self.path("one.pid")), os.path.exists(self.path("two.pid"))), (False, True))
+
+
+class TablesTests(MasterCase):
+    """
+    What workers count in.
+    """
+
+    zones = "limit_conn_zone $remote_addr zone=one:32k;"
+
+    def configure(self, *sockets: str, more: str = "", level: str = "info") -> None:
+        """
+        Write a configuration with a zone.
+        """
+        super().configure(*sockets, more=more, level=level)
+        with open(self.path("edge.conf")) as file:
+            text = file.read()
+        with open(self.path("edge.conf"), "w") as file:
+            file.write(text.replace("stream {", f"stream {{ {self.zones}", 1))
+
+    def table(self, process: FakeProcess) -> Table:
+        """
+        The one that a worker was born with, as it sees it.
+        """
+        plan = loads(contents(process.descriptors[PLAN]))
+        self.assertEqual(plan.tables, 1)
+        descriptor = process.descriptors[SOCKETS + len(plan.addresses)]
+        table = Table(os.dup(descriptor), shape_of(32768), int(process.arguments[-2]))
+        self.addCleanup(table.close)
+        return table
+
+    def count(self, process: FakeProcess, row: int) -> None:
+        """
+        A worker counts.
+        """
+        table = self.table(process)
+        table.words[row] = row + 1 << 4
+        table.cells[table.own + row] += 1
+
+    def total(self, row: int) -> int:
+        """
+        What the workers that live count together.
+        """
+        return self.table(self.living()[-1]).total(row)
+
+    def test_death(self) -> None:
+        """
+        What a worker has counted does not count any more before another has its place; what others count does.
+        """
+        self.working("a")
+        first, second = self.living()
+        for process in (first, second):
+            self.count(process, 5)
+        self.assertEqual(self.total(5), 2)
+        first.end(signal=9)
+        self.assertEqual(self.total(5), 1)
+        self.assertEqual([self.table(process).seat for process in self.living()], [1, 0])
+
+    def test_reload(self) -> None:
+        """
+        Workers before and after a reload count together, each in a column of its own, where the zone is the same.
+        """
+        service = self.working("a")
+        old = self.living()
+        self.count(old[0], 5)
+        self.signalled(signal.SIGHUP)
+        new = self.living()[2:]
+        self.assertEqual([self.table(process).seat for process in new], [2, 3])
+        self.count(new[1], 5)
+        self.assertEqual(self.total(5), 2)
+        self.ready(*new)
+        for process in old:
+            process.end()
+        self.assertEqual(self.total(5), 1)
+        self.zones = self.zones.replace("remote", "server")
+        self.configure("a", more="worker_processes 2;")
+        self.signalled(signal.SIGHUP)
+        self.assertEqual(self.total(5), 0)
+        descriptor = new[0].descriptors[SOCKETS + 1]
+        os.fstat(descriptor)
+        self.ready(*self.living()[2:])
+        for process in new:
+            process.end()
+        self.assertRaises(OSError, os.fstat, descriptor)
+        self.finish(service)
+        self.assertEqual(service._tables._users, {})
+
+    def test_cannot_be_started(self) -> None:
+        """
+        Who was not started has no seat.
+        """
+        self.working("a")
+        self.reactor.refuse = OSError(11, "Resource temporarily unavailable")
+        self.living()[0].end(signal=9)
+        self.reactor.refuse = None
+        self.reactor.advance(LEAST)
+        self.assertEqual([self.table(process).seat for process in self.living()], [1, 0])
+
+    def test_no_memory(self) -> None:
+        """
+        Where there is no memory for a zone nothing is left open, and a reload changes nothing.
+        """
+
+        def refuse(data: bytes) -> int:
+            raise OSError(12, "Cannot allocate memory")
+
+        service = self.working("a")
+        self.zones = self.zones.replace("32k", "64k")
+        self.configure("a", more="worker_processes 2;")
+        self.patch(tables, "nameless", refuse)
+        self.signalled(signal.SIGHUP)
+        said = 'shared memory of zone "one" failed (12: Cannot allocate memory)'
+        self.assertIn(said, self.lines()[-1])
+        self.assertEqual((len(self.living()), len(service._tables._users)), (2, 1))
+        self.finish(service)
+        errors = self.assertRaises(ConfigErrors, MasterService, self.path("edge.conf"), reactor=self.reactor)
+        self.assertEqual([str(error) for error in errors.errors], [said])
 
 
 class EndTests(MasterCase):

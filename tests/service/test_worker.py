@@ -8,12 +8,15 @@ import os
 import signal
 import socket
 import sys
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 from twisted.logger import globalLogBeginner
 
 from sniproxy.addresses import Address
+from sniproxy.common.shared_counts import shape_of
+from sniproxy.common.shared_memory import Table, nothing_to_mend, shares
 from sniproxy.service import worker as under_test
 from sniproxy.service.channel import REOPEN, Mouth
 from sniproxy.service.core import USER, Account
@@ -21,7 +24,7 @@ from sniproxy.service.load import load, world
 from sniproxy.service.plan import HEAR, PLAN, SAY, SOCKETS, Plan
 from sniproxy.service.snapshot import Recorder, nameless
 from sniproxy.service.sockets import open_sockets
-from sniproxy.service.worker import WorkerService, main, make, run, take_sockets
+from sniproxy.service.worker import WorkerService, descriptors_of_tables, main, make, run, take_sockets
 from tests.support.processes import twisted_log
 from tests.support.services import ServiceCase
 
@@ -209,11 +212,15 @@ class BirthTests(WorkerCase):
     From descriptors to a service.
     """
 
-    def plan(self, *names: str, more: str = "") -> Plan:
+    def plan(self, *names: str, more: str = "", zones: str = "") -> Plan:
         """
         What a master would give.
         """
         self.configure(*names, more=more)
+        with open(self.path("edge.conf")) as file:
+            text = file.read()
+        with open(self.path("edge.conf"), "w") as file:
+            file.write(text.replace("stream {", f"stream {{ {zones}", 1))
         recorder = Recorder(world())
         build = load(self.path("edge.conf"), asked=recorder.world)
         addresses = tuple(Address("unix", self.path(name)) for name in names)
@@ -260,6 +267,28 @@ class BirthTests(WorkerCase):
         self.assertEqual([sock.getsockname() for sock in found.values()], [self.path("a"), self.path("b")])
         self.assertEqual([os.get_inheritable(sock.fileno()) for sock in found.values()], [False, False])
         self.assertEqual(SOCKETS, max(HEAR, SAY, PLAN) + 1)
+
+    def test_takes_tables(self) -> None:
+        """
+        The descriptors of tables come behind those of sockets; they are for nobody else, and it counts in them.
+        """
+        plan = replace(self.plan("a", zones="limit_conn_zone $remote_addr zone=one:32k;"), tables=1)
+        sockets = self.open(plan)
+        master = Table.make(nameless(b""), shape_of(32768), nothing_to_mend)
+        self.addCleanup(master.close)
+        master.grow(3)
+        os.set_inheritable(master.descriptor, True)
+        tables = descriptors_of_tables(plan, master.descriptor - 1)
+        self.assertEqual((tables, os.get_inheritable(master.descriptor)), ([master.descriptor], False))
+        self.ear()
+        service = make(self.reactor, plan, 0, sockets, self.mouth(), [os.dup(tables[0])], 2)
+        self.addCleanup(service.stopService)
+        (wish,) = shares(service._build)
+        zone = wish.take.__self__  # type: ignore[attr-defined]
+        zone.counts.enter(b"x", 1)
+        self.assertEqual(
+            [list(master.cells[seat * master.stride :][: master.stride]).count(1) for seat in range(3)], [0, 0, 1]
+        )
 
     def test_the_file_has_changed(self) -> None:
         """
