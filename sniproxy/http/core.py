@@ -38,6 +38,9 @@ _SERVERS: Final = ("http", "http.server")
 _PLACES: Final = ("http", "http.server", "http.server.location")
 _EVERYWHERE: Final = (*_PLACES, "http.server.location.if")
 
+PROTOCOLS: Final = ("http/1.1", "http/1.0", "http/0.9")
+"""What TLS clients may choose from (NGX_HTTP_ALPN_PROTOS)."""
+
 LOCATION_CONTEXT: Final = "http.server.location"
 EXCEPT_CONTEXT: Final = "http.server.location.limit_except"
 IFS: Final = ("http.server.if", "http.server.location.if")
@@ -235,6 +238,8 @@ def _server(build: Build, scope: Scope) -> HttpServer:
         port = 80 if os.geteuid() == 0 else 8000
         listens = [Listen(Address("inet", "0.0.0.0", port), False, False, ListenOptions(), scope.node)]
     server.http2 = scope[HTTP2] or any(listen.http2 for listen in listens)
+    server.alpn = PROTOCOLS
+    server.opening_timeout = scope[HEADER_TIMEOUT]
     join(build, server, listens)
     if SERVER_NAME not in scope.nodes:
         server.names = ("",)

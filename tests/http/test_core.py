@@ -108,6 +108,15 @@ class ServersTests(SynchronousTestCase):
         self.assertEqual((server.tls is None, server.verify, server.http2), (False, "optional_no_ca", False))
         self.assertRaises(ConfigErrors, build, "server { listen 192.0.2.1:443 ssl; }")
 
+    def test_opening(self) -> None:
+        """
+        TLS clients may choose among the versions of HTTP, and have as much time as for a request's head.
+        """
+        (listening,) = listenings(build(f"server {{ listen 192.0.2.1:443 ssl; {TLS} client_header_timeout 7s; }}"))
+        server: Any = listening.default
+        self.assertEqual(server.tls.policy.alpn[:1], ("http/1.1",))
+        self.assertEqual(server.opening_timeout, 7.0)
+
     def test_http2(self) -> None:
         """
         HTTP/2 is switched on by its directive, or in the old way.
