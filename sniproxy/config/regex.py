@@ -16,16 +16,36 @@ from typing import Any, Final
 from sniproxy.errors import ConfigError
 
 _WORDS: Final = (
-    ("missing ), unterminated subpattern", "missing closing parenthesis"),
-    ("unbalanced parenthesis", "unmatched closing parenthesis"),
-    ("unterminated character set", "missing terminating ] for character class"),
-    ("nothing to repeat", "quantifier does not follow a repeatable item"),
-    ("bad escape (end of pattern)", "\\ at end of pattern"),
-    ("redefinition of group name", "two named subpatterns have the same name (PCRE2_DUPNAMES not set)"),
-    ("min repeat greater than max repeat", "numbers out of order in {} quantifier"),
-    ("bad character range", "range out of order in character class"),
+    (r"missing \), unterminated subpattern", "missing closing parenthesis", None),
+    (r"unbalanced parenthesis", "unmatched closing parenthesis", 0),
+    (r"unterminated character set", "missing terminating ] for character class", None),
+    (r"nothing to repeat", "quantifier does not follow a repeatable item", 0),
+    (r"bad escape \(end of pattern\)", "\\ at end of pattern", None),
+    (r"multiple repeat", "quantifier does not follow a repeatable item", 0),
+    (r"unexpected end of pattern", "missing closing parenthesis", None),
+    (r"missing -, : or \)", "missing closing parenthesis", None),
+    (r"missing \), unterminated comment", "missing ) after (?# comment", None),
+    (r"bad escape \\[FIJMOTYijmqy]", "unrecognized character follows \\", 1),
+    (r"bad character in group name '\d", "subpattern name must start with a non-digit", 0),
+    (r"bad character range", "range out of order in character class", 2),
+    (r"invalid group reference", "reference to non-existent subpattern", 0),
+    (r"unknown extension \?P?<\d", "subpattern name must start with a non-digit", 2),
+    (r"unknown extension ", "unrecognized character after (? or (?-", 1),
+    (r"missing >, unterminated name", "syntax error in subpattern name (missing terminator?)", None),
 )
-"""How Python's complaints begin, and what PCRE says instead."""
+"""How Python's complaints begin, what PCRE says instead, and how far behind Python it has read by then; None: it has
+read everything."""
+
+_ELSEWHERE: Final = (
+    (
+        r"redefinition of group name '(?P<name>\w+)'",
+        "two named subpatterns have the same name (PCRE2_DUPNAMES not set)",
+    ),
+    (r"min repeat greater than max repeat", "numbers out of order in {} quantifier"),
+    (r"look-behind requires fixed-width pattern", "lookbehind assertion is not fixed length"),
+    (r"unknown group name '(?P<name>\w+)'", "reference to non-existent subpattern"),
+)
+"""The same where PCRE is somewhere else; L{_places} says where."""
 
 _OUTSIDE: Final = {
     "z": r"\Z",
@@ -99,11 +119,14 @@ class Regex:
         """
         self.text = text
         self.nested = _nested(text)
+        translation = _Translation(text)
         try:
-            spelled = _Translation(text).run().encode("utf-8", "surrogateescape")
+            spelled = translation.run().encode("utf-8", "surrogateescape")
             compiled = re.compile(spelled, re.IGNORECASE if caseless else 0)
         except (re.error, OverflowError, RecursionError) as problem:
-            raise ConfigError(f'pcre2_compile() failed: {_words(str(problem))} in "{text}"') from None
+            words, at = _words(problem, translation)
+            rest = f' at "{text[at:]}"' if at is not None and at < len(text) else ""
+            raise ConfigError(f'pcre2_compile() failed: {words} in "{text}"{rest}') from None
         self._search: Callable[[bytes], re.Match[bytes] | None] = compiled.search
         self.captures = compiled.groups > 0
         self._named = tuple((name.lower(), number - 1) for name, number in compiled.groupindex.items())
@@ -145,26 +168,69 @@ def _nested(text: str) -> bool:
     return False
 
 
-def _words(problem: str) -> str:
-    for theirs, ours in _WORDS:
-        if problem.startswith(theirs):
-            return ours
-    return problem
+def _words(problem: Exception, translation: _Translation) -> tuple[str, int | None]:
+    """
+    What PCRE would say of what Python has refused.
+
+    @return: the words, and how far PCRE would have read; None for all of it, or where that is not known.
+    """
+    if isinstance(problem, _Refusal):
+        return problem.msg, problem.at
+    said = str(problem)
+    for begin, words, further in _WORDS:
+        if re.match(begin, said):
+            at: int | None = getattr(problem, "pos", None)
+            return words, None if further is None or at is None else translation.where(at) + further
+    for begin, words in _ELSEWHERE:
+        found = re.match(begin, said)
+        if found is not None:
+            name = found.groupdict().get("name", "")
+            places = [place.end() for place in re.finditer(_places(words, re.escape(name)), translation.text)]
+            return words, places[-1] if places else None
+    return said, None
+
+
+def _places(words: str, name: str) -> str:
+    """
+    Where PCRE has stopped when it says something: behind what this expression finds last.
+    """
+    if words.startswith("two named"):
+        return rf"\(\?(?:P?<{name}>|'{name}')"
+    if words.startswith("reference"):
+        return rf"(?:\\k[<'{{]|\\g\{{|\(\?P=)(?={name}\b)"
+    if words.startswith("lookbehind"):
+        return r"(?=\(\?<[=!])"
+    return r"\{\d+,\d+(?=\})"
+
+
+class _Refusal(re.error):
+    """
+    What has no translation.
+
+    @ivar at: how far PCRE has read when it says so; None for all.
+    """
+
+    def __init__(self, message: str, at: int | None = None) -> None:
+        super().__init__(message)
+        self.at = at
 
 
 class _Translation:
     """
     One pattern on its way from PCRE to Python.
 
+    @ivar text: the pattern.
     @ivar _at: how far it is read.
+    @ivar _steps: where pieces begin, in what Python is given and in the text.
     @ivar _options: for each group that is open, the options set inside it so far. Python knows them only for a group
         as a whole, so each opens one more group, which ends with the enclosing one and is opened anew after a bar.
     @ivar _groups: how many capturing groups have begun.
     """
 
     def __init__(self, text: str) -> None:
-        self._text = text
+        self.text = self._text = text
         self._at = 0
+        self._steps: list[tuple[int, int]] = []
         self._options: list[list[str]] = [[]]
         self._groups = 0
 
@@ -173,10 +239,20 @@ class _Translation:
         @raise re.error: something has no translation.
         """
         out = []
+        size = 0
         while self._at < len(self._text):
+            self._steps.append((size, self._at))
             out.append(self._piece(self._text[self._at]))
+            size += len(out[-1].encode("utf-8", "surrogateescape"))
         out.append(")" * len(self._options[0]))
         return "".join(out)
+
+    def where(self, at: int) -> int:
+        """
+        Where in the text that was read is what Python was given at C{at}.
+        """
+        given, read = max((step for step in self._steps if step[0] <= at), default=(at, at))
+        return min(read + at - given, len(self.text) - 1)
 
     def _piece(self, char: str) -> str:
         if char == "\\":
@@ -209,7 +285,7 @@ class _Translation:
             self._options[-1].append(f"(?{options[1]}:")
             return self._options[-1][-1]
         if self._text.startswith("(*", self._at):
-            raise re.error("verbs are not supported")
+            raise _Refusal("verbs are not supported", self._at)
         self._options.append([])
         named = self._take(_NAMED)
         if named is not None:
@@ -237,7 +313,7 @@ class _Translation:
                 continue
             posix = self._take(_POSIX_CLASS)
             if posix is not None:
-                out.append(_posix(posix[2], bool(posix[1])))
+                out.append(_posix(posix[2], bool(posix[1]), posix.start() + 2))
                 continue
             self._at += 1
             if char == "]":
@@ -277,12 +353,12 @@ def _code(found: re.Match[str]) -> str:
     else:
         value = int(found[1] or found[2] or "0", 16)
     if value > 255:
-        raise re.error("character code point value in \\x{} or \\o{} is too large")
+        raise _Refusal("character code point value in \\x{} or \\o{} is too large", found.end() - 1)
     return f"\\x{value:02x}"
 
 
-def _posix(name: str, negated: bool) -> str:
+def _posix(name: str, negated: bool, at: int) -> str:
     if name not in _POSIX:
-        raise re.error("unknown POSIX class name")
+        raise _Refusal("unknown POSIX class name", at)
     members = {ord(char) for char in _POSIX[name]}
     return "".join(f"\\x{byte:02x}" for byte in range(256) if (byte in members) is not negated)

@@ -215,24 +215,40 @@ class RefusalTests(SynchronousTestCase):
 
     def test_nginx_words(self) -> None:
         """
-        Where PCRE would refuse, its words are used.
+        Where PCRE would refuse, its words are used, with what it has not read by then.
         """
-        for pattern, words in {
-            "(": "missing closing parenthesis",
-            "a(b|(?i)c": "missing closing parenthesis",
-            ")": "unmatched closing parenthesis",
-            "a(?i)b)": "unmatched closing parenthesis",
-            "a[": "missing terminating ] for character class",
-            "a[^": "missing terminating ] for character class",
-            "+": "quantifier does not follow a repeatable item",
-            "a\\": "\\ at end of pattern",
-            "a{3,2}": "numbers out of order in {} quantifier",
-            "[b-a]": "range out of order in character class",
-            "a(?<n>x)(?<n>y)": "two named subpatterns have the same name (PCRE2_DUPNAMES not set)",
-            "[[:nope:]]": "unknown POSIX class name",
-            r"\x{100}": r"character code point value in \x{} or \o{} is too large",
-        }.items():
-            self.assertEqual(self.refused(pattern), f'pcre2_compile() failed: {words} in "{pattern}"')
+        for pattern, words, rest in (
+            ("(", "missing closing parenthesis", ""),
+            ("a(b|(?i)c", "missing closing parenthesis", ""),
+            ("a(?", "missing closing parenthesis", ""),
+            ("(?i", "missing closing parenthesis", ""),
+            ("(?#x", "missing ) after (?# comment", ""),
+            (")", "unmatched closing parenthesis", ")"),
+            ("a(?i)b)", "unmatched closing parenthesis", ")"),
+            ("(?<n>é))c", "unmatched closing parenthesis", ")c"),
+            ("a[", "missing terminating ] for character class", ""),
+            ("a[^", "missing terminating ] for character class", ""),
+            ("+", "quantifier does not follow a repeatable item", "+"),
+            ("(?<n>a)|*b", "quantifier does not follow a repeatable item", "*b"),
+            ("a**", "quantifier does not follow a repeatable item", "*"),
+            ("a\\", "\\ at end of pattern", ""),
+            ("a\\y", "unrecognized character follows \\", "y"),
+            ("xa{3,2}y", "numbers out of order in {} quantifier", "}y"),
+            ("b[c-dz-a]e", "range out of order in character class", "a]e"),
+            ("a(?<n>x)(?<n>y)", "two named subpatterns have the same name (PCRE2_DUPNAMES not set)", "y)"),
+            ("(?<1a>b)", "subpattern name must start with a non-digit", "1a>b)"),
+            ("(?P<1a>b)", "subpattern name must start with a non-digit", "1a>b)"),
+            ("(?P<x", "syntax error in subpattern name (missing terminator?)", ""),
+            ("(?z)", "unrecognized character after (? or (?-", "z)"),
+            (r"(a)\2b", "reference to non-existent subpattern", "2b"),
+            (r"a\k{n}b", "reference to non-existent subpattern", "n}b"),
+            ("a(?P=n)b", "reference to non-existent subpattern", "n)b"),
+            ("x(?<!a*)b", "lookbehind assertion is not fixed length", "(?<!a*)b"),
+            ("a[[:nope:]]b", "unknown POSIX class name", "nope:]]b"),
+            (r"\x{100}aa", r"character code point value in \x{} or \o{} is too large", "}aa"),
+        ):
+            end = f' at "{rest}"' if rest else ""
+            self.assertEqual(self.refused(pattern), f'pcre2_compile() failed: {words} in "{pattern}"{end}')
 
     def test_beyond_the_engine(self) -> None:
         """
