@@ -4,7 +4,7 @@ What carries a request and its answer, whatever the version of HTTP; and the hea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sniproxy.http.headers import Headers
@@ -77,9 +77,10 @@ class Reply:
     @ivar headers: with Content-Type and its like, without those that concern the connection.
     @ivar length: of the body, or None where it is not known beforehand.
     @ivar trailers: whether fields will follow the body.
+    @ivar trailing: asked for more of these at the end of the body; None where there are none.
     """
 
-    __slots__ = ("headers", "length", "reason", "status", "trailers")
+    __slots__ = ("headers", "length", "reason", "status", "trailers", "trailing")
 
     def __init__(
         self, status: int, headers: Headers | Pairs = (), length: int | None = None, reason: str | None = None
@@ -89,3 +90,4 @@ class Reply:
         self.length = length
         self.reason = reason
         self.trailers = False
+        self.trailing: Callable[[], Pairs] | None = None

@@ -494,7 +494,7 @@ class Request:
         self.redirects += 1
         if self.redirects > MOST_REDIRECTS:
             self.error(f'rewrite or internal redirection cycle while internally redirecting to "{uri}"')
-            self._special(INTERNAL_SERVER_ERROR)
+            self.finalize(INTERNAL_SERVER_ERROR)
             return
         self.uri = uri
         self.args = args or ""
@@ -514,12 +514,12 @@ class Request:
         self.redirects += 1
         if self.redirects > MOST_REDIRECTS:
             self.error(f'rewrite or internal redirection cycle while redirecting to named location "{name}"')
-            self._special(INTERNAL_SERVER_ERROR)
+            self.finalize(INTERNAL_SERVER_ERROR)
             return
         place = self.server.named.get(name)
         if place is None:
             self.error(f'could not find named location "{name}"')
-            self._special(INTERNAL_SERVER_ERROR)
+            self.finalize(INTERNAL_SERVER_ERROR)
             return
         self.place = place
         self.internal = True
@@ -645,6 +645,9 @@ class Request:
         """
         The answer is whole.
         """
+        reply = self.reply
+        if reply is not None and reply.trailing is not None:
+            trailers = (*trailers, *reply.trailing())
         self.exchange.end(trailers)
 
     def abort(self) -> None:

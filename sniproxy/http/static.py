@@ -23,6 +23,7 @@ from sniproxy.config.grammar import Node
 from sniproxy.config.template import Template, Variable
 from sniproxy.errors import ConfigError
 from sniproxy.http.dates import http_date
+from sniproxy.http.error_page import kept
 from sniproxy.http.exchange import Reply
 from sniproxy.http.file_sending import FileSending
 from sniproxy.http.files import MISSING, SYSTEM, Disk, Facts, OpenFile, trouble
@@ -243,7 +244,8 @@ class Static:
     def _send(self, request: Request, file: OpenFile, facts: Facts, path: str) -> None:
         request.action = "sending response to client"
         etag = f'"{facts.modified:x}-{facts.size:x}"' if self._etag else None
-        status = verdict(request.headers, etag, facts.modified, self._since)
+        mine = not kept(request)  # an answer that stands for an error has no conditions and no parts
+        status = verdict(request.headers, etag, facts.modified, self._since) if mine else None
         if status is not None and status != NOT_MODIFIED:
             request.finalize(status)
             return
@@ -257,7 +259,7 @@ class Static:
             request.end()
             return
         spans: tuple[Span, ...] | None = None
-        wanted = request.headers.get("range")
+        wanted = request.headers.get("range") if mine else None
         if wanted is not None and self._most and may_be_partial(request.headers, etag, facts.modified):
             spans = spans_of(wanted, facts.size, self._most)
         if spans == ():
@@ -265,7 +267,7 @@ class Static:
             return
         parts: Sequence[Span | bytes]
         if spans is None:
-            if self._most:
+            if self._most and mine:
                 headers.add("Accept-Ranges", "bytes")
             reply, parts = Reply(200, headers, facts.size), (Span(0, facts.size),) if facts.size else ()
         elif len(spans) == 1:

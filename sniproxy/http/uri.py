@@ -107,7 +107,7 @@ def target_of(text: str, merge_slashes: bool = True) -> Target:
     return Target(path, args if question else None, text, host)
 
 
-_UNSAFE: Final = re.compile(rb"[\x00-\x20%?#\x7f-\xff]")
+_UNSAFE: Final = re.compile(rb'[\x00-\x20"#%<>?\\^`{|}\x7f-\xff]')
 
 
 def escape(path: str) -> str:

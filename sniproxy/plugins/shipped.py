@@ -25,6 +25,11 @@ from sniproxy.common.upstream import upstream
 from sniproxy.common.upstream_zone import upstream_zone
 from sniproxy.config.internals import INTERNALS as internals
 from sniproxy.http.core import http_core
+from sniproxy.http.error_page import error_page
+from sniproxy.http.headers_filter import headers
+from sniproxy.http.rewrite import rewrite
+from sniproxy.http.static import static
+from sniproxy.http.try_files import try_files
 from sniproxy.logs.error_log import errlog
 from sniproxy.service.core import service_core
 from sniproxy.stream.core import core
@@ -40,8 +45,10 @@ __all__ = [
     "access",
     "core",
     "errlog",
+    "error_page",
     "geo",
     "hash_",
+    "headers",
     "http_core",
     "internals",
     "ip_hash",
@@ -58,11 +65,14 @@ __all__ = [
     "realip",
     "resolver_module",
     "return_",
+    "rewrite",
     "service_core",
     "set_",
     "split_clients",
     "ssl",
     "ssl_preread",
+    "static",
+    "try_files",
     "upstream",
     "upstream_zone",
 ]

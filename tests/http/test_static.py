@@ -36,6 +36,7 @@ class StaticTestCase(SynchronousTestCase):
                 "/srv/dir/x.txt": b"x",
                 "/srv/idx/index.html": b"index",
                 "/srv/odd dir/x": b"",
+                '/srv/"<\\>/x': b"",
             }
         )
         self.site = self.made()
@@ -288,6 +289,7 @@ class FolderTests(StaticTestCase):
             ("/dir", "http://www.example.com/dir/"),
             ("/dir?a=%20b", "http://www.example.com/dir/?a=%20b"),
             ("/odd%20dir", "http://www.example.com/odd%20dir/"),
+            ("/%22%3c%5c%3e", "http://www.example.com/%22%3C%5C%3E/"),
         ):
             answer = self.get(target)
             self.assertEqual((answer.status, answer.field("location")), (301, location))
