@@ -115,7 +115,7 @@ class CompatibilityPageTests(SynchronousTestCase):
         Each directive and variable that nginx has in these blocks, and each of ours, is on the page.
         """
         page = (TOP / "docs/compatibility.md").read_text()
-        names = [f"`{name}`" for name, known in KNOWN.items() if known.rooms & {"main", "stream"}]
+        names = [f"`{name}`" for name, known in KNOWN.items() if known.rooms & {"main", "stream", "http"}]
         names += [
             f"`{each.name}`"
             for module in self.maker["modules"]()

@@ -416,6 +416,35 @@ DIFFERENCES: Final = (
         "What was counted by another key says nothing about this one.",
         "common/limit_conn.py",
     ),
+    # http
+    Difference(
+        ("access_log",),
+        "In `http`, too, requests are logged where the file says so; without `access_log` they are not.",
+        "It writes logs/access.log, in the `combined` format.",
+        "No folder has to be there before the first start.",
+        "common/log.py",
+    ),
+    Difference(
+        ("access_log",),
+        "In `http`, too, a file whose name has variables is made where its folder is there.",
+        "It wants the `root` of the request to be there as well.",
+        "What cannot lead out of its folder needs no such guard.",
+        "common/log.py",
+    ),
+    Difference(
+        ("ssl_early_data",),
+        "`on` is refused.",
+        "It takes requests that come before a handshake is over.",
+        "pyOpenSSL cannot read them.",
+        "common/ssl_settings.py",
+    ),
+    Difference(
+        ("upstream.server",),
+        "In `http` the parameters `route` and `drain` are refused, as `sticky` is.",
+        "",
+        "Sessions are not sticky yet.",
+        "common/upstream.py",
+    ),
     # names and bytes
     Difference(
         ("resolver",),
