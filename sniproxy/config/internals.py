@@ -12,13 +12,21 @@ from zope.interface import implementer
 from sniproxy.config import values
 from sniproxy.config.directives import Directive, Repeat
 from sniproxy.config.template import Variable
+from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
 
 if TYPE_CHECKING:
     from sniproxy.config.build import Build
+    from sniproxy.config.directives import Scope
+    from sniproxy.config.grammar import Node
 
 _HASH: Final = "tables need no size here"
 _EVENTS: Final = "there is one way of waiting for events here"
+_LINE: Final = 64
+"""Bytes of a cache line, as nginx has it."""
+
+_LARGEST_BUCKET: Final = 65536 - _LINE
+
 _PROCESS: Final = "the service manager sets this"
 
 
@@ -34,12 +42,58 @@ def _setting(
     return Directive(name, contexts, arity, convert, default, repeat=repeat, ignored=ignored)
 
 
+def _bucket(node: Node, build: Build, scope: Scope) -> int:
+    """
+    The size of buckets of the one table that is always built, rounded up to cache lines.
+    """
+    size = -(-values.number(node, build, scope) // _LINE) * _LINE
+    if not size:
+        raise ConfigError(f"could not build variables_hash, you should increase {node.name}: 0")
+    if size > _LARGEST_BUCKET:
+        raise ConfigError(f"could not build variables_hash, too large {node.name}: {size}")
+    return size
+
+
+def _table(node: Node, build: Build, scope: Scope) -> int:
+    """
+    How many buckets that table may have.
+    """
+    size = values.number(node, build, scope)
+    if not size:
+        raise ConfigError(f"could not build variables_hash, you should increase {node.name}: 0")
+    return size
+
+
+def _thread_pool(node: Node, build: Build, scope: Scope) -> str:
+    """
+    @return: its name.
+    """
+    name = node.args[0]
+    threads = 0
+    for word in node.args[1:]:
+        key, _, text = word.partition("=")
+        number = values.number_of(text)
+        if key == "threads":
+            threads = number or 0
+        if (key == "threads" and not threads) or (key == "max_queue" and number is None):
+            raise ConfigError(f'invalid {key} value "{word}"')
+    if not threads:
+        raise ConfigError(f'"{node.name}" must have "threads" parameter')
+    pools: set[str] = build.shared.setdefault(_thread_pool, set())
+    if name in pools:
+        raise ConfigError(f'duplicate thread pool "{name}"')
+    pools.add(name)
+    return name
+
+
 EVENTS: Final[Directive[Any]] = Directive(
     "events", ("main",), (0, 0), values.block, None, opens="events", ignored="its contents have no effect"
 )
 
+_SIZES: Final = {"variables bucket_size": _bucket, "variables max_size": _table}
+
 _HASHES: Final = tuple(
-    _setting(f"{table}_hash_{limit}", contexts, values.number, _HASH)
+    _setting(f"{table}_hash_{limit}", contexts, _SIZES.get(f"{table} {limit}", values.number), _HASH)
     for table, contexts in (
         ("map", ("stream", "http")),
         ("variables", ("stream", "http")),
@@ -64,7 +118,7 @@ DIRECTIVES: Final[tuple[Directive[Any], ...]] = (
     _setting("load_module", ("main",), values.text, "modules are found as plugins", repeat=Repeat.LISTED),
     _setting("lock_file", ("main",), values.prefixed_path, "nothing is locked"),
     _setting("pcre_jit", ("main",), values.flag, "expressions are Python's"),
-    _setting("thread_pool", ("main",), values.words, "no file is read by threads", (2, 3), Repeat.LISTED),
+    _setting("thread_pool", ("main",), _thread_pool, "no file is read by threads", (2, 3), Repeat.LISTED),
     _setting("timer_resolution", ("main",), values.time, "the clock is asked when it is needed"),
     _setting("debug_points", ("main",), values.one_of({"stop": "stop", "abort": "abort"}), "there are none"),
     _setting("working_directory", ("main",), values.prefixed_path, _PROCESS),

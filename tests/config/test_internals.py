@@ -65,3 +65,29 @@ class Accepted(SynchronousTestCase):
                 '"events" directive is duplicate in F:6',
             ],
         )
+
+    def test_tables(self) -> None:
+        """
+        The table of variables is always built by nginx, which then finds that it cannot be.
+        """
+        wrong = "could not build variables_hash,"
+        for text, fault in (
+            ("variables_hash_max_size 0", f"{wrong} you should increase variables_hash_max_size: 0"),
+            ("variables_hash_bucket_size 0", f"{wrong} you should increase variables_hash_bucket_size: 0"),
+            ("variables_hash_bucket_size 65473", f"{wrong} too large variables_hash_bucket_size: 65536"),
+        ):
+            self.assertEqual(faults(f"stream {{ {text}; }}"), [f"{fault} in F:1"])
+        build("stream { variables_hash_bucket_size 65472; map_hash_max_size 0; }")
+
+    def test_thread_pools(self) -> None:
+        """
+        A pool has threads, a queue perhaps, and a name of its own; words that are neither mean nothing.
+        """
+        for text, fault in (
+            ("a threads=0", 'invalid threads value "threads=0"'),
+            ("a threads=x", 'invalid threads value "threads=x"'),
+            ("a threads=1 max_queue=x", 'invalid max_queue value "max_queue=x"'),
+            ("a max_queue=0", '"thread_pool" must have "threads" parameter'),
+            ("b threads=1", 'duplicate thread pool "b"'),
+        ):
+            self.assertEqual(faults(f"thread_pool b threads=2 else; thread_pool {text};"), [f"{fault} in F:1"])
