@@ -297,6 +297,27 @@ DIFFERENCES: Final = (
         "net/look.py",
     ),
     Difference(
+        ("proxy_half_close",),
+        "A connection that breaks ends its session at once.",
+        "It passes an end on to the other side, and waits for that one's.",
+        "Nobody is left to hear the rest.",
+        "net/relay.py",
+    ),
+    Difference(
+        ("listen", "proxy_protocol_timeout"),
+        "What is wrong with a PROXY header of version 2 that is too short for its addresses is in the error log.",
+        "It ends the session without a line.",
+        "Who sends such headers has to be found.",
+        "common/proxy_protocol.py",
+    ),
+    Difference(
+        ("proxy_ssl",),
+        "On a server of datagrams `proxy_ssl on` is a warning: they are sent in the clear.",
+        "It says nothing.",
+        "Nobody shall believe otherwise.",
+        "common/proxy_ssl.py",
+    ),
+    Difference(
         ("ssl_handshake_timeout",),
         "On a TLS port a ClientHello may have 64 KiB.",
         "OpenSSL's limit holds.",

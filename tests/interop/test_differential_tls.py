@@ -79,6 +79,24 @@ HANDSHAKES: Final = (
         VALUES.replace('"$ssl_server_name" ', ""),
     ),
     Case(
+        "exchanges of keys",
+        "ssl_certificate @rsa@; ssl_certificate_key @rsa_key@; ssl_protocols TLSv1.2; ssl_ciphers ALL; "
+        + server(0, PASSING)
+        + server(1, "ssl_dhparam @dh@;" + PASSING)
+        + server(2, "ssl_ecdh_curve secp384r1;" + says("ssl_curve"))
+        + server(3, "ssl_ecdh_curve X25519:prime256v1;" + says("ssl_curve"))
+        + server(4, "ssl_dhparam @dh@; ssl_ciphers DHE-RSA-AES256-GCM-SHA384:AES128-SHA;" + PASSING),
+        (
+            *(
+                Visit(TALK, port, tls=Tls(ciphers=ciphers))
+                for port in (0, 1, 4)
+                for ciphers in ("DHE-RSA-AES128-GCM-SHA256", "DHE-RSA-AES256-GCM-SHA384", "AES128-SHA", "ALL")
+            ),
+            *(Visit(port=port, tls=Tls()) for port in (2, 3)),
+        ),
+        VALUES.replace('"$ssl_server_name" ', ""),
+    ),
+    Case(
         "protocols and names",
         OWN
         + server(0, "ssl_alpn h2 http/1.1;" + says("ssl_alpn_protocol", "ssl_server_name", "ssl_protocol", "ssl_curve"))

@@ -40,8 +40,8 @@ class Case:
     @ivar text: the inside of C{stream}; C{@p0@} … are ports, C{@u0@} … such for datagrams, C{@folder@} is a folder, and
         the other places are those of L{tests.support.stage}.
     @ivar format: what the access log has; empty for none.
-    @ivar but: what is made the same in all lines of both: a pattern, and what stands for it. For differences that are
-        named.
+    @ivar but: what is made the same in all lines of both: a pattern, and what stands for it; an
+        error that becomes empty is none. For differences that are named.
     """
 
     name: str
@@ -194,7 +194,7 @@ def seen(run: Run, case: Case) -> Seen:
     normal = re.compile(r"\b(?:" + "|".join(map(re.escape, sorted(words, key=len, reverse=True))) + r")\b")
 
     def plain(line: str) -> str:
-        line = _OWN_PORT.sub("\\1", normal.sub(lambda found: words[found[0]], line))
+        line = normal.sub(lambda found: words[found[0]], _OWN_PORT.sub("\\1", line))
         for pattern, word in (*NEWER_WORDS, *((re.compile(each), word) for each, word in case.but)):
             line = pattern.sub(word, line)
         return line
@@ -203,7 +203,7 @@ def seen(run: Run, case: Case) -> Seen:
     return Seen(
         [plain(text) for text in told],
         sorted(plain(line) for line in read_text(f"{run.folder}/access.log").splitlines()),
-        sorted(plain(line) for line in errors),
+        sorted(filter(None, map(plain, errors))),
     )
 
 

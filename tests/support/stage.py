@@ -9,11 +9,13 @@ places that they fill:
     closed closed_udp   ports at which nobody is
     a b rsa mary gone late john deep    certificates, with C{_key} behind their name the keys; see L{identities}
     pki             the folder of all these
+    dh              parameters for Diffie-Hellman
     ca ca2          their authorities, with C{_list} what these have revoked
 """
 
 from __future__ import annotations
 
+import base64
 import socket
 import ssl
 import threading
@@ -57,6 +59,7 @@ def furnished(test: ProxyTestCase) -> dict[str, object]:
         values[f"{name}_list"] = pki.write(
             test.path("pki"), f"{name}.crl", pki.crl(identities()[name], identities()["gone"])
         )
+    values["dh"] = pki.write(test.path("pki"), "dh.pem", ffdhe2048())
     for number in range(BACKENDS):
         values[f"b{number}"] = backend(test, greet(b"%d:" % number)).port
         values[f"d{number}"] = answering(test, lambda data, said=b"%d:" % number: [said + data])  # type: ignore[misc]
@@ -89,6 +92,30 @@ def identities() -> dict[str, pki.Identity]:
         "john": pki.leaf(ca2, "john"),
         "deep": pki.leaf(below, "deep"),
     }
+
+
+@cache
+def ffdhe2048() -> bytes:
+    """
+    The group of that name, from its definition (RFC 7919, appendix A.1), as PEM: to find another would take a minute.
+    """
+    bits = 1918
+    euler, term, number = 0, 1 << (bits + 64), 0  # with 64 bits to spare
+    while term:
+        euler, number = euler + term, number + 1
+        term //= number
+    prime = 2**2048 - 2**1984 + ((euler >> 64) + 560316) * 2**64 - 1
+    inside = b"".join(b"\2" + _sized(each.to_bytes(each.bit_length() // 8 + 1, "big")) for each in (prime, 2))
+    text = base64.encodebytes(b"\x30" + _sized(inside))
+    return b"-----BEGIN DH PARAMETERS-----\n" + text + b"-----END DH PARAMETERS-----\n"
+
+
+def _sized(data: bytes) -> bytes:
+    """
+    Bytes as DER has them, with their length.
+    """
+    size = len(data)
+    return (bytes([size]) if size < 128 else b"\x82" + size.to_bytes(2, "big")) + data
 
 
 def who_are_you(name: str) -> Talk:

@@ -185,6 +185,8 @@ def _stream(raw: socket.socket, visit: Visit, purse: Purse, heard: list[str]) ->
                 assert isinstance(client, ssl.SSLSocket)
                 purse.sessions[visit.tls.session] = client.session  # there is none after the last act
             _act(client, act, data, heard)
+    except TimeoutError:
+        heard.append("nothing")
     except ssl.SSLError as error:
         heard.append(f"SSL: {error.reason or type(error).__name__}")
     except (ConnectionResetError, BrokenPipeError):
