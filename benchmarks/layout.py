@@ -17,10 +17,11 @@ DEPTH: Final = 6
 """Intermediates above the clients' certificate."""
 SERVICES: Final = ("answer", "echo", "bytes")
 """Plain services of the back end; each has a name under example.com."""
-ENTRANCES: Final = ("passed", "ended", "certified", "wrapped", "hybrid", "steady", "before", "after")
+ENTRANCES: Final = ("passed", "ended", "certified", "wrapped", "hybrid", "steady", "before", "after", "web", "other")
 """
 Listeners of a proxy: TLS passed through, TLS ended, the same with client certificates, and plain in and TLS out; and
-where reloads are watched, plain: what is always there, what a reload takes away, and what it brings.
+where reloads are watched, plain: what is always there, what a reload takes away, and what it brings; HTTP; and one for
+whatever else is compared.
 """
 
 
@@ -30,7 +31,8 @@ class Layout:
     One proxy's view of a run, made once.
 
     @ivar folder: holds all files.
-    @ivar ports: by the names of C{ENTRANCES} and C{SERVICES}, and C{secret}, the service behind TLS.
+    @ivar ports: by the names of C{ENTRANCES} and C{SERVICES}, and C{secret}, the service behind TLS; C{site}
+        and C{sink}, those of HTTPS, and C{plain}, of HTTP.
     @ivar authority: path of the root that all trust.
     @ivar server: of everybody who ends TLS; names all of example.com.
     @ivar client: what the proxy shows to the upstream.
@@ -57,7 +59,7 @@ def make(folder: str, proxies: Sequence[str]) -> dict[str, Layout]:
 
     @return: by the names of C{proxies}; they differ in the ports of the entrances.
     """
-    services = (*SERVICES, "secret")
+    services = (*SERVICES, "secret", "site", "plain", "sink")
     ports = iter(free_ports(len(services) + len(ENTRANCES) * len(proxies)))
     common = {name: next(ports) for name in services}
     root = authority("Benchmark CA")

@@ -32,13 +32,14 @@ from benchmarks.profiles import profile  # noqa: E402
 from benchmarks.proxies import Kind, Trouble, kinds  # noqa: E402
 from benchmarks.report import BASE, Results, figures, kept_notes, page, ratios  # noqa: E402
 from benchmarks.rows import ROWS, Row  # noqa: E402
+from benchmarks.web import WEBS, Web, lines_of  # noqa: E402
 from benchmarks.workers import WORKERS, Workers  # noqa: E402
 
-Study = Workers | Growth | Stream | Silence
+Study = Workers | Growth | Stream | Silence | Web
 
 PAGE: Final = "performance.md"
 PLOT: Final = "performance.svg"
-STUDIES: Final[tuple[Study, ...]] = (WORKERS, *GROWTHS, *STREAMS, SILENCE)
+STUDIES: Final[tuple[Study, ...]] = (WORKERS, *GROWTHS, *STREAMS, SILENCE, *WEBS)
 PROFILED: Final = ("sniproxy", "portable")
 
 
@@ -98,6 +99,9 @@ def sections(rows: Sequence[Row], studies: Sequence[Study], chosen: Sequence[Kin
     growths = [each for each in studies if isinstance(each, Growth)]
     streams = [each for each in studies if isinstance(each, Stream)]
     silence = [each for each in studies if isinstance(each, Silence)]
+    webs = [each for each in studies if isinstance(each, Web)]
+    if webs:
+        found["HTTP"] = WEB + lines_of(webs, results)
     if workers:
         found["Two workers"] = TWO + workers[0].section(chosen, results)
     if growths:
@@ -113,6 +117,12 @@ def sections(rows: Sequence[Row], studies: Sequence[Study], chosen: Sequence[Kin
     return found
 
 
+WEB: Final = """\
+Requests over kept connections of clients, to an upstream of HTTPS that asks for the proxy's certificate and is
+verified, over kept connections too; a line in the access log for each. Twisted's own reverse proxy, told beside, speaks
+plain HTTP to its upstream, on a connection for each request.
+
+"""
 TWO: Final = """\
 The rate of passed-through connections, 64 at a time. Nobody is bound to a core: clients and back end share both cores
 with the proxy, so that there is less than a second core to gain.

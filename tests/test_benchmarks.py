@@ -21,6 +21,7 @@ from benchmarks.proxies import Kind, Proxy, Trouble, kinds
 from benchmarks.report import NOTES, Measurement, Results, figure, kept_notes, page, ratios, spread, verdict
 from benchmarks.rows import ROWS, Amount, Row
 from benchmarks.run import STUDIES, options, sections
+from benchmarks.web import WEBS, Web, lines_of
 from benchmarks.workers import WORKERS
 from sniproxy.errors import ConfigErrors
 from sniproxy.service.load import load
@@ -240,6 +241,19 @@ class StudyTests(SynchronousTestCase):
         self.assertIn("| nginx | 0.500 s/GB | 1,000 MB/s | 3.00 |", told)
         self.assertIn("| nginx | memory grew |  |  |", told)
         self.assertIn("| p99, ms | nginx | 2.00 | 4.00 |", told)
+
+    def test_web(self) -> None:
+        """
+        Requests are scaled where they are what costs, else their bodies; the share of nginx's cost is told with its bars.
+        """
+        small, down, up = WEBS
+        self.assertEqual(small.amount(0.1), (2000, 1024, 0))
+        self.assertEqual(small.amount(0.0001), (128, 1024, 0))
+        self.assertEqual((down.amount(0.5), up.amount(0.5)), ((4, 125_000_000, 0), (4, 0, 125_000_000)))
+        study = Web("connections", "requests", "/small", 4.0, 2.5, twisted=True)
+        text = lines_of([study], results([30.0, 20.0], [10.0, 10.0]))
+        self.assertIn("| 2.50 (2.00 to 3.00) | 4.00 | 2.50 |", text)
+        self.assertIn("| requests | twisted.web | - |", text)
 
     def test_options(self) -> None:
         """
