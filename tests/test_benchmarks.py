@@ -125,7 +125,7 @@ class PageTests(SynchronousTestCase):
         """
         known = kinds()
         every = sections(ROWS, STUDIES, known, Results())
-        self.assertEqual(list(every), ["Two workers", "As work grows", "Large and odd", "The portable relay"])
+        self.assertEqual(list(every), ["HTTP", "Two workers", "As work grows", "Large and odd", "The portable relay"])
         self.assertEqual(sections(ROWS, (), known[:3], Results()), {})
         text = page([ROW], ["sniproxy", "nginx"], results([1.0], [2.0]), {}, 1, "p.svg", {"Two workers": "grows\n"}, "")
         self.assertIn("\n\n## Two workers\n\ngrows\n\n## How it was measured\n", text)
@@ -244,7 +244,7 @@ class StudyTests(SynchronousTestCase):
 
     def test_web(self) -> None:
         """
-        Requests are scaled where they are what costs, else their bodies; the share of nginx's cost is told with its bars.
+        Requests are scaled where they are what costs, else their bodies; the share of nginx's cost is told with bars.
         """
         small, down, up = WEBS
         self.assertEqual(small.amount(0.1), (2000, 1024, 0))
