@@ -82,6 +82,22 @@ class ZoneTests(ZoneCase):
             ['the size 32768 of shared memory zone "z" conflicts with already declared size 65536 in /etc/edge.conf:3'],
         )
 
+    def test_kinds(self) -> None:
+        """
+        A zone of groups of stream is none of groups of http.
+        """
+        text = (
+            "stream {{ upstream b {{ zone z 64k; server 192.0.2.1:1; }} }} http {{ upstream b {{ zone {} 64k; {} }} }}"
+        )
+        problem: ConfigErrors = self.assertRaises(ConfigErrors, configured, text.format("z", "server 192.0.2.1;"))
+        self.assertEqual(
+            [each.message for each in problem.errors],
+            ['the shared memory zone "z" is already declared for a different use'],
+        )
+        configured(text.format("y", "server 192.0.2.1;"))
+        problem = self.assertRaises(ConfigErrors, configured, text.format("y", "server a.example resolve;"))
+        self.assertIn("no resolver defined to resolve names at run time", problem.errors[0].message)
+
     def test_what_names_need(self) -> None:
         """
         Names at run time need a zone and a resolver, the group's own or the one around it.
@@ -303,6 +319,18 @@ class ResolveTests(ZoneCase):
                 self.answer(world, "192.0.2.1")
             world.runtime.stop()
             self.assertEqual((world.reactor.open, world.reactor.getDelayedCalls()), ([], []))
+
+    def test_http(self) -> None:
+        """
+        Groups of http have names of their own, which are on port 80 where nothing else is said.
+        """
+        world = World(
+            f"stream {{ {RESOLVER} server {{ listen 192.0.2.1:443; return x; }} }}"
+            f" http {{ {RESOLVER} upstream back {{ zone back 64k; server a.example resolve; }} }}"
+        )
+        world.reactor.advance(0.01)
+        self.answer(world, "192.0.2.7")
+        self.assertEqual([peer.name for peer in groups(world.build, "http")["back"].peers], ["192.0.2.7:80"])
 
     def test_reload(self) -> None:
         """
