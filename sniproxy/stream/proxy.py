@@ -49,7 +49,7 @@ def _buffer(node: Node, build: Build, scope: Scope) -> int:
     """
     names = (BUFFER_SIZE, DOWNSTREAM_BUFFER, UPSTREAM_BUFFER)
     if sum(len(scope.nodes.get(directive, ())) for directive in names) > 1:
-        raise ConfigError(f'"{BUFFER_SIZE.name}" directive is duplicate')
+        raise ConfigError(f'"{node.name}" directive is duplicate')
     if node.name != BUFFER_SIZE.name:
         build.warn(f'the "{node.name}" directive is deprecated, use the "{BUFFER_SIZE.name}" directive instead', node)
     return values.size(node, build, scope)
