@@ -30,6 +30,7 @@ from sniproxy.http.headers_filter import headers
 from sniproxy.http.rewrite import rewrite
 from sniproxy.http.static import static
 from sniproxy.http.try_files import try_files
+from sniproxy.http.upstream_variables import upstream_variables
 from sniproxy.logs.error_log import errlog
 from sniproxy.service.core import service_core
 from sniproxy.stream.core import core
@@ -74,5 +75,6 @@ __all__ = [
     "static",
     "try_files",
     "upstream",
+    "upstream_variables",
     "upstream_zone",
 ]
