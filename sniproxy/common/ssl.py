@@ -88,11 +88,6 @@ class Handshake:
         if not isinstance(error, TimeoutError) or kind_of(session.server.scope) == "http":
             error = error or OSError(0, "")
             session.log(level_of(error, "client"), broken(error, HANDSHAKE))
-        if self._tls is None:
-            try:
-                session.client.receive(HELLO_LIMIT)  # what nobody has read would end the connection with a reset
-            except OSError:
-                pass  # it has ended like that already
         return INTERNAL_SERVER_ERROR
 
     def _late(self) -> None:
