@@ -13,8 +13,8 @@ class UpstreamState:
 
     @ivar peer: its address, or the name of the group where no peer was live.
     @ivar status: of its answer, or what its failure comes to; 0 where there was none.
-    @ivar connect_time: seconds until it was connected, and over C{https} its handshake was over; 0 for a connection that
-        was kept; None if never.
+    @ivar connect_time: seconds until it was connected, and over C{https} its handshake was over; 0 for a connection
+        that was kept; None if never.
     @ivar header_time: seconds until the head of its answer was there; None if never.
     @ivar response_time: seconds until it was left; None while it is in use.
     @ivar response_length: bytes of its answer's body.

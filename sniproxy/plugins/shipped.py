@@ -27,6 +27,7 @@ from sniproxy.config.internals import INTERNALS as internals
 from sniproxy.http.core import http_core
 from sniproxy.http.error_page import error_page
 from sniproxy.http.headers_filter import headers
+from sniproxy.http.proxy import http_proxy
 from sniproxy.http.rewrite import rewrite
 from sniproxy.http.static import static
 from sniproxy.http.try_files import try_files
@@ -51,6 +52,7 @@ __all__ = [
     "hash_",
     "headers",
     "http_core",
+    "http_proxy",
     "internals",
     "ip_hash",
     "keepalive",
