@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from sniproxy.common.phases import OK
 from sniproxy.config import values
 from sniproxy.config.build import Build
 from sniproxy.config.directives import MANY, Directive, Repeat, Scope
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 _CONTEXTS: Final = ("http", "http.server", "http.server.location", "http.server.location.if")
 
 _BAD_REQUESTS: Final = frozenset((HEADER_TOO_LARGE, CERTIFICATE_ERROR, NO_CERTIFICATE, PLAIN_ON_TLS))
-_DATED: Final = frozenset((200, PARTIAL_CONTENT, NOT_MODIFIED))
+_DATED: Final = frozenset((OK, PARTIAL_CONTENT, NOT_MODIFIED))
 """Answers that may say when what is in them was changed."""
 
 _MOST: Final = 10
@@ -153,7 +154,9 @@ def keep(request: Request, reply: Reply) -> None:
     The filter that gives it.
     """
     status = kept(request)
-    if status:
+    if status == OK and reply.status in _DATED:
+        request.status = reply.status  # parts and conditions count for it
+    elif status:
         request.status = reply.status = status
         reply.reason = None
         if status not in _DATED:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from sniproxy.common.phases import FORBIDDEN, INTERNAL_SERVER_ERROR, OK
 from sniproxy.config import values
 from sniproxy.config.build import Build
 from sniproxy.config.directives import MANY, Directive, Repeat, Scope
@@ -48,9 +49,6 @@ if TYPE_CHECKING:
     from sniproxy.common.server import Server
     from sniproxy.http.place import Place
     from sniproxy.http.request import Request
-
-FORBIDDEN: Final = 403
-INTERNAL_SERVER_ERROR: Final = 500
 
 _READING: Final = frozenset(("GET", "HEAD"))
 _KNOWN: Final = frozenset(("GET", "HEAD", "POST"))
@@ -244,7 +242,7 @@ class Static:
     def _send(self, request: Request, file: OpenFile, facts: Facts, path: str) -> None:
         request.action = "sending response to client"
         etag = f'"{facts.modified:x}-{facts.size:x}"' if self._etag else None
-        mine = not kept(request)  # an answer that stands for an error has no conditions and no parts
+        mine = kept(request) in (0, OK)  # an answer that stands for an error has no conditions and no parts
         status = verdict(request.headers, etag, facts.modified, self._since) if mine else None
         if status is not None and status != NOT_MODIFIED:
             request.finalize(status)
@@ -269,7 +267,7 @@ class Static:
         if spans is None:
             if self._most and mine:
                 headers.add("Accept-Ranges", "bytes")
-            reply, parts = Reply(200, headers, facts.size), (Span(0, facts.size),) if facts.size else ()
+            reply, parts = Reply(OK, headers, facts.size), (Span(0, facts.size),) if facts.size else ()
         elif len(spans) == 1:
             headers.add("Content-Range", spans[0].of(facts.size))
             reply, parts = Reply(PARTIAL_CONTENT, headers, len(spans[0])), spans

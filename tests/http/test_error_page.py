@@ -66,6 +66,8 @@ class ErrorPageTests(SynchronousTestCase):
         answer = self.get("error_page 404 =200 /n.txt;", "/none")
         self.assertEqual((answer.status, answer.body), (200, b"0123456789"))
         self.assertIsNotNone(answer.field("last-modified"))
+        answer = self.get("error_page 404 =200 /n.txt;", "/none", ("Range", "bytes=1-2"))
+        self.assertEqual((answer.status, answer.body), (206, b"12"))
         self.assertEqual(self.said("error_page 404 =503 /n.txt;", "/none"), (503, b"0123456789"))
         self.assertEqual(self.said("error_page 404 = /code?a=b;", "/none"), (201, b"a=b GET"))
 
