@@ -454,7 +454,7 @@ DIFFERENCES: Final = (
     ),
     Difference(
         ("ssl_early_data",),
-        "`on` is refused.",
+        "`ssl_early_data on` is refused.",
         "It takes requests that come before a handshake is over.",
         "pyOpenSSL cannot read them.",
         "common/ssl_settings.py",

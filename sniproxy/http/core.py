@@ -12,7 +12,7 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from sniproxy.addresses import Address
-from sniproxy.common.listen import LISTEN, SERVER_NAME, TCP_NODELAY, join, listenings
+from sniproxy.common.listen import LISTEN, SERVER_NAME, TCP_NODELAY, join, judge_names
 from sniproxy.common.listening import Listen, ListenOptions
 from sniproxy.common.proxy_protocol import proxy_protocol
 from sniproxy.common.session import Session
@@ -223,8 +223,7 @@ def assemble(build: Build) -> None:
     for place in places(build).values():
         if place.around is not None and place.content is None:
             place.content = place.around.content
-    for listening in listenings(build):
-        listening.by_name = len(listening.servers) > 1
+    judge_names(build)
     build.kind = "stream"
 
 

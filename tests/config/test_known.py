@@ -51,5 +51,5 @@ class Refusals(SynchronousTestCase):
             self.assertRegex(name, r"\A[a-z0-9_]+\Z")
             self.assertLess(len(known.reason), 60)
             self.assertLessEqual(known.rooms, {"main", "stream", "http"})
-        self.assertEqual(KNOWN["proxy_pass"].rooms, {"stream", "http"})
+        self.assertEqual(KNOWN["map"].rooms, {"stream", "http"})
         self.assertGreater(len(KNOWN), 450)
