@@ -53,7 +53,7 @@ _SHARED: Final = 64
 _COUNTED: Final = "limit_conn counted"
 """The key in C{session.notes} of the counts a session, or request, is in: each with its key."""
 
-_STATUS: Final = "limit_conn status"
+OUTCOME: Final = "limit_conn status"
 """The key in C{session.notes} of what C{$limit_conn_status} says."""
 
 
@@ -173,7 +173,7 @@ class Limiter:
                 shown = key.decode("utf-8", "surrogateescape")
                 subject.error(f'the value of the "{zone.key.text}" key is more than {LONGEST_KEY} bytes: "{shown}"')
                 continue
-            subject.notes[_STATUS] = "PASSED"
+            subject.notes[OUTCOME] = "PASSED"
             counts = zone.counts
             verdict = counts.enter(key, most)
             if verdict is Verdict.TOO_MANY:
@@ -190,7 +190,7 @@ class Limiter:
 
     def _refused(self, subject: Any) -> int | None:
         leave(subject)
-        subject.notes[_STATUS] = "REJECTED_DRY_RUN" if self._dry_run else "REJECTED"
+        subject.notes[OUTCOME] = "REJECTED_DRY_RUN" if self._dry_run else "REJECTED"
         return None if self._dry_run else self._status
 
 
@@ -204,7 +204,7 @@ class RequestLimiter(Limiter):
         """
         @see: L{sniproxy.interfaces.IHttpModule}
         """
-        if _STATUS in request.notes:
+        if OUTCOME in request.notes:
             return None
         answer = super().__call__(request)
         if _COUNTED in request.notes:
@@ -297,7 +297,7 @@ STATUS: Final = Directive("limit_conn_status", HTTP, (1, 1), values.number_withi
 
 
 def _status(subject: Any) -> str | None:
-    status: str | None = subject.notes.get(_STATUS)
+    status: str | None = subject.notes.get(OUTCOME)
     return status
 
 

@@ -116,6 +116,14 @@ DIFFERENCES: Final = (
         "net/datagram_relay.py",
     ),
     Difference(
+        ("proxy_pass",),
+        "A UDP session whose upstream has refused a datagram goes on: each refusal is a line in the log, and answers of an "
+        "upstream that comes back are passed on.",
+        "It hears no answer any more, and ends at the next datagram but one.",
+        "Who restarts a server loses what was sent meanwhile, and nothing else.",
+        "net/datagram_relay.py",
+    ),
+    Difference(
         ("listen", "proxy_upload_rate"),
         "Datagrams that come faster than `proxy_upload_rate`, or before their upstream is known, wait, up to 64 KiB"
         " of them.",

@@ -14,6 +14,7 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from sniproxy.addresses import Address
+from sniproxy.common.limit_conn import OUTCOME
 from sniproxy.common.listen import listenings
 from sniproxy.common.listening import Listening
 from sniproxy.common.phases import INTERNAL_SERVER_ERROR, OK
@@ -116,7 +117,7 @@ class Passing:
             session.finish(OK)
             return
         session.notes[PASSES] = passes
-        for key in READ_AHEAD:
+        for key in (*READ_AHEAD, OUTCOME):
             session.notes.pop(key, None)
         session.begin_again(listening, address)
 

@@ -157,6 +157,17 @@ class PassTests(SynchronousTestCase):
         world.client()
         self.assertEqual((world.statuses(), len(world.network.attempts)), ([503, 200], 2))
 
+    def test_limits(self) -> None:
+        """
+        What became of limits before it was passed on is not known afterwards.
+        """
+        world = World(
+            "limit_conn_zone $protocol zone=z:32k;"
+            + server("192.0.2.1:1", "limit_conn z 1; pass 192.0.2.1:2;")
+            + server("192.0.2.1:2", 'return "[$limit_conn_status]";')
+        )
+        self.assertEqual(world.client().taken(), b"[]")
+
     def test_cycle(self) -> None:
         """
         A client goes round ten times, and then no more.
