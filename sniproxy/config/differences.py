@@ -474,6 +474,28 @@ DIFFERENCES: Final = (
         "Sessions are not sticky yet.",
         "common/upstream.py",
     ),
+    Difference(
+        ("return", "rewrite"),
+        "In `http` control characters in an address that clients are sent to are escaped.",
+        "It sends them as they are: a client that has put a line break into `$uri` adds fields of its own.",
+        "Nobody shall write another's answer.",
+        "http/return_.py",
+    ),
+    Difference(
+        ("root", "alias", "try_files"),
+        "A path that has `..` in it, because `rewrite` or `try_files` made it of what a client sent, is not there (404, "
+        "and an error line `unsafe URI`).",
+        "It looks there.",
+        "No client gets out of the folder.",
+        "http/roots.py",
+    ),
+    Difference(
+        ("autoindex",),
+        "`autoindex on` is refused.",
+        "It lists folders.",
+        "It is not carried yet.",
+        "http/static.py",
+    ),
     # names and bytes
     Difference(
         ("resolver",),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Condition = Callable[["Request"], bool]
 
-_VARIABLE: Final = re.compile(r"\$(?:[A-Za-z0-9_]+|\{[A-Za-z0-9_]+\})\Z")
+_VARIABLE: Final = re.compile(r"\$[A-Za-z0-9_]+\Z")
 _MATCHES: Final = frozenset(("~", "~*", "!~", "!~*"))
 
 _ASPECTS: Final[dict[str, Callable[[Facts], bool]]] = {

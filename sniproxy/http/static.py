@@ -55,12 +55,13 @@ _KNOWN: Final = frozenset(("GET", "HEAD", "POST"))
 
 _DISK: Final = "the disk is asked each time"
 _COPIES: Final = "files are read in pieces of 64 KiB"
+_PACKETS: Final = "head and body are sent together as they are"
 
 
 def _index(node: Node, build: Build, scope: Scope) -> tuple[Template, ...]:
     for place, name in enumerate(node.args):
         if name.startswith("/") and place != len(node.args) - 1:
-            raise ConfigError('only the last index in "index" directive may be absolute')
+            build.warn('only the last index in "index" directive should be absolute', node)
         if not name:
             raise ConfigError(f'index "{node.args[0]}" in "index" directive is invalid')
     return tuple(build.template(name, node) for name in node.args)
@@ -80,7 +81,22 @@ IF_MODIFIED_SINCE: Final[Directive[Since]] = Directive(
 )
 LOG_NOT_FOUND: Final[Directive[bool]] = Directive("log_not_found", CONTEXTS, (1, 1), values.flag, True)
 
+
+def _autoindex(node: Node, build: Build, scope: Scope) -> bool:
+    if values.flag(node, build, scope):
+        raise ConfigError('"autoindex" directive is not supported by sniproxy: folders are not listed')
+    return False
+
+
+AUTOINDEX: Final[Directive[bool]] = Directive(
+    "autoindex", (*CONTEXTS, "http.server.location.if"), (1, 1), _autoindex, False
+)
+
 _INDEX_HTML: Final = Template("index.html", ("index.html",))
+
+
+def _offset_or_off(node: Node, build: Build, scope: Scope) -> int | None:
+    return None if node.args[0] == "off" else values.offset(node, build, scope)
 
 
 def _accepted(name: str, convert: Any, reason: str, most: int = 1, least: int = 1) -> Directive[Any]:
@@ -97,12 +113,15 @@ ACCEPTED: Final = (
     _accepted("sendfile_max_chunk", values.size, _COPIES),
     _accepted("aio", values.text, _COPIES),
     _accepted("aio_write", values.flag, _COPIES),
-    _accepted("directio", values.text, _COPIES),
+    _accepted("directio", _offset_or_off, _COPIES),
     _accepted("directio_alignment", values.size, _COPIES),
     _accepted("output_buffers", values.words, _COPIES, 2, 2),
     _accepted("read_ahead", values.size, _COPIES),
+    _accepted("tcp_nopush", values.flag, _PACKETS),
+    _accepted("postpone_output", values.size, _PACKETS),
+    _accepted("send_lowat", values.size, _PACKETS),
 )
-"""What tunes how nginx reads files."""
+"""What tunes how nginx reads and sends files."""
 
 
 def unlogged(error: OSError) -> tuple[int, int]:
@@ -336,6 +355,7 @@ class StaticModule:
         MAX_RANGES,
         IF_MODIFIED_SINCE,
         LOG_NOT_FOUND,
+        AUTOINDEX,
         *ACCEPTED,
     )
 

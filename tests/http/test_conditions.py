@@ -30,7 +30,7 @@ class TextTests(SynchronousTestCase):
         A variable is true unless it is empty or 0.
         """
         for value, true in (("", False), ("0", False), ("00", True), ("0a", True), ("a", True)):
-            for condition in ("($arg_a)", "( $arg_a )", "(${arg_a})", "($arg_a )"):
+            for condition in ("($arg_a)", "( $arg_a )", "($arg_a )"):
                 self.assertIs(self.holds(condition, f"/?a={value}"), true, (condition, value))
 
     def test_equal(self) -> None:
@@ -150,6 +150,7 @@ class WrongTests(SynchronousTestCase):
             ("($arg_a == b)", 'unexpected "==" in condition'),
             ("($arg_a ~ b()", None),
             ("($a-b)", 'unknown "a-b" variable'),
+            ("(${uri})", 'unknown "{uri}" variable'),
             ("($nope)", 'unknown "nope" variable'),
             ("($arg_a = $nope)", 'unknown "nope" variable'),
             ("(-g /a)", 'invalid condition "-g"'),

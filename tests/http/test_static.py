@@ -403,16 +403,27 @@ class ModuleTests(StaticTestCase):
         """
         self.made(
             "open_file_cache max=1000 inactive=20s; open_file_cache_valid 30s; open_file_cache_min_uses 2;"
-            " open_file_cache_errors on; sendfile on; aio threads; directio 4m; output_buffers 2 32k;"
+            " open_file_cache_errors on; sendfile on; aio threads; directio 4m; output_buffers 2 32k; autoindex off;"
+            " tcp_nopush on; location / { directio off; }"
         )
         self.assertEqual(self.get("/n.txt").status, 200)
+
+    def test_warned(self) -> None:
+        """
+        An index that is a path of its own and not the last is a warning.
+        """
+        self.assertEqual(
+            self.made("\nindex /a b;").warnings,
+            ['only the last index in "index" directive should be absolute in /etc/edge.conf:2'],
+        )
 
     def test_wrong(self) -> None:
         """
         Mistakes are named with their line.
         """
         for text, words in (
-            ("\nindex /a b;", 'only the last index in "index" directive may be absolute'),
+            ("\nautoindex on;", '"autoindex" directive is not supported by sniproxy: folders are not listed'),
+            ("\ndirectio x;", '"directio" directive invalid value'),
             ('\nindex a "";', 'index "a" in "index" directive is invalid'),
             ("\nif_modified_since sometimes;", 'invalid value "sometimes"'),
             ("\nmax_ranges x;", '"max_ranges" directive invalid number'),
