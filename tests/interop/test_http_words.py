@@ -101,7 +101,7 @@ log_not_found x;
 open_file_cache max=10; open_file_cache_valid 10; open_file_cache_min_uses 1; open_file_cache_errors on;
 sendfile x;
 sendfile on; sendfile_max_chunk 1m; directio 4m; output_buffers 2 32k; aio off; read_ahead 1;
-tcp_nopush on; postpone_output 1460; send_lowat 0; directio off; directio_alignment 512;
+tcp_nopush on; postpone_output 1460; directio off; directio_alignment 512;
 types { a; }
 types { a b; c b; }
 types { a b { } }
