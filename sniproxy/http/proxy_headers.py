@@ -61,13 +61,6 @@ class HeaderPlan:
         return found
 
 
-def asks_for_upgrade(fields: Sequence[tuple[str, str]]) -> bool:
-    """
-    Whether these ask the upstream for another protocol.
-    """
-    return any(name.lower() == "upgrade" for name, _ in fields)
-
-
 def forwarded_for(request: Any) -> str | None:
     """
     C{$proxy_add_x_forwarded_for}: whom the request has come through already, and the client.

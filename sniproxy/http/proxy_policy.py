@@ -17,11 +17,12 @@ from sniproxy.common.resolver import ResolveFailure, ResolverSettings
 from sniproxy.common.upstream import Upstream, literal
 from sniproxy.config.template import Template
 from sniproxy.errors import ConfigError
+from sniproxy.http.attempt import ERROR, TIMEOUT
 from sniproxy.http.keepalive import Pool
 from sniproxy.http.proxy_headers import HeaderPlan
 from sniproxy.http.proxy_replies import ReplyPlan
 from sniproxy.http.proxy_target import Target, asked, target_of
-from sniproxy.http.proxying import ERROR, TIMEOUT, Proxying
+from sniproxy.http.proxying import Proxying
 from sniproxy.http.upstream_leg import Way
 from sniproxy.net.connect import ConnectOptions
 

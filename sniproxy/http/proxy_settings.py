@@ -13,8 +13,9 @@ from sniproxy.config.directives import MANY, Directive, Inherit, Repeat, Scope
 from sniproxy.config.grammar import Node
 from sniproxy.config.template import Template
 from sniproxy.errors import ConfigError
+from sniproxy.http.attempt import ERROR, INVALID, TIMEOUT
 from sniproxy.http.proxy_rewrites import Flags, Rewrite, cookie_flags, cookie_pair, pair
-from sniproxy.http.proxying import ERROR, INVALID, NON_IDEMPOTENT, STATUSES, TIMEOUT
+from sniproxy.http.proxying import NON_IDEMPOTENT, STATUSES
 
 _KINDS: Final = {
     "error": ERROR,
