@@ -44,9 +44,6 @@ from sniproxy.levels import ALERT, ERROR, INFO
 from sniproxy.net.timers import NEVER
 
 if TYPE_CHECKING:
-    from sniproxy.common.listening import Listening
-    from sniproxy.common.runtime import Runtime
-    from sniproxy.common.session import Session
     from sniproxy.http.place import Place
     from sniproxy.http.server import HttpServer
 
@@ -152,10 +149,10 @@ class Request:
         "uri",
     )
 
-    def __init__(self, session: Session, exchange: Exchange, server: HttpServer, begun: float) -> None:
-        self.session = session
-        self.exchange = exchange
-        self.server = server
+    def __init__(self, session: Any, exchange: Any, server: Any, begun: float) -> None:
+        self.session: Any = session
+        self.exchange: Exchange = exchange
+        self.server: HttpServer = server
         self.place: Place = server.place
         self.begun = begun
         self.started = 0.0
@@ -165,7 +162,7 @@ class Request:
         self.uri = ""
         self.args = ""
         self.question = False
-        self.text = exchange.text
+        self.text: str = exchange.text
         self.headers = Headers()
         self.fields: dict[str, str] = {}
         self.host = ""
@@ -206,21 +203,21 @@ class Request:
     # What handlers and variables read; named as on a session.
 
     @property
-    def runtime(self) -> Runtime:
+    def runtime(self) -> Any:
         """
         The configuration at work.
         """
         return self.session.runtime
 
     @property
-    def clock(self) -> Runtime:
+    def clock(self) -> Any:
         """
         C{now()} for intervals and C{time()} for the wall.
         """
         return self.session.runtime
 
     @property
-    def listening(self) -> Listening:
+    def listening(self) -> Any:
         """
         The address it came in by.
         """
@@ -231,14 +228,16 @@ class Request:
         """
         The connection's serial number.
         """
-        return self.session.number
+        number: int = self.session.number
+        return number
 
     @property
     def peer(self) -> Address:
         """
         The client's address, or what a proxy before us has told that is believed.
         """
-        return self._peer or self.session.peer
+        peer: Address = self._peer or self.session.peer
+        return peer
 
     @peer.setter
     def peer(self, address: Address) -> None:
@@ -249,7 +248,8 @@ class Request:
         """
         The address the client connected to.
         """
-        return self.session.local
+        local: Address = self.session.local
+        return local
 
     @property
     def tls(self) -> Any:
@@ -590,7 +590,7 @@ class Request:
             headers.add("Content-Type", _HTML)
         if location is not None:
             headers.add("Location", self.absolute(location))
-        self.status = status
+        self.status = shown
         self._answer(Reply(shown, headers, len(body or b"")), body or b"")
 
     def respond(

@@ -254,7 +254,7 @@ class TargetTests(RequestCase):
         web.world.session().plain_on_tls = True
         leg.arrive(head("GET / HTTP/1.1"))
         (answer,) = answers(leg.taken())
-        self.assertEqual((answer.status, web.over[0].status, leg.closed), (400, 497, True))
+        self.assertEqual((answer.status, web.over[0].status, leg.closed), (400, 400, True))
         self.assertIn(b"The plain HTTP request was sent to HTTPS port", answer.body)
 
     def test_certificates(self) -> None:
@@ -266,8 +266,8 @@ class TargetTests(RequestCase):
         certificate: Any = object()
         rows = (
             (Judgement(True, certificate=certificate), "a", 200, 200),
-            (Judgement(False, message="no", certificate=certificate), "a", 400, 495),
-            (Judgement(False, message="no"), "a", 400, 496),
+            (Judgement(False, message="no", certificate=certificate), "a", 400, 400),
+            (Judgement(False, message="no"), "a", 400, 400),
             (Judgement(True, certificate=certificate), "b", 421, 421),
         )
         for judgement, host, told, status in rows:
