@@ -234,11 +234,12 @@ class Soak:
         """
         Say what is not as it was.
         """
-        asked, lost = sum(self.visitors.counts.values()), sum(self.visitors.lost.values())
+        asked, lost, dropped = sum(self.visitors.counts.values()), sum(self.visitors.lost.values()), self.dropped()
         sys.stdout.write(
             f"before: {before}\nafter:  {after}\nclients: {dict(self.visitors.counts)}\n"
             f"lost: {dict(self.visitors.lost)}\n"
-            f"{asked} clients, {lost} datagrams lost, {self.reloads} reloads, {self.sink.lines} lines to syslog\n"
+            f"{asked} clients, {lost} datagrams lost, {dropped} dropped by the kernel, {self.reloads} reloads,"
+            f" {self.sink.lines} lines to syslog\n"
         )
         sockets = after.kinds.get("socket", 0) - before.kinds.get("socket", 0)
         idle_pipes = 8 * self.workers  # these are kept, up to a few
@@ -248,8 +249,16 @@ class Soak:
             self.wrong.append("memory has grown")
         if after.idle > 0.1 * self.workers:
             self.wrong.append("it is busy with nothing")
-        if lost > (self.workers > 1) * asked / 100:  # a worker that leaves may take a datagram with it
+        if lost > dropped + (self.workers > 1) * asked / 100:  # a worker that leaves may take a datagram with it
             self.wrong.append("datagrams are lost")
+
+    def dropped(self) -> int:
+        """
+        How many datagrams the kernel had no room for, on the way to doors and to upstreams.
+        """
+        ports = {int(str(self.values[door.name])) for door in DOORS if door.datagrams} | {self.values["echo_udp"]}
+        lines = [line.split() for line in read_text("/proc/net/udp").splitlines()[1:]]
+        return sum(int(words[-1]) for words in lines if int(words[1].partition(":")[2], 16) in ports)
 
 
 def spent(pid: int) -> float:
