@@ -37,6 +37,9 @@ PIECE: Final = 65536
 ENOUGH: Final = 1460
 """Bytes that are worth a segment: less is kept until there is more, C{postpone_output}."""
 
+TURN: Final = 1 << 20
+"""Bytes of answers that one turn of a connection may give to its leg."""
+
 MUCH: Final = 65536
 """Bytes from which on pieces are sent one by one, and not joined."""
 
@@ -72,6 +75,7 @@ class Http1:
         "_ending",
         "_expecting",
         "_failure",
+        "_given",
         "_inside",
         "_left",
         "_limits",
@@ -81,6 +85,7 @@ class Http1:
         "_pipelined",
         "_reader",
         "_requests",
+        "_resting",
         "_size",
         "_stuck",
         "_wanted",
@@ -117,6 +122,8 @@ class Http1:
         self._discarded = 0
         self._lingered = 0.0
         self._inside = False
+        self._given = 0
+        self._resting = False
 
     def begin_connection(self) -> None:
         """
@@ -134,8 +141,12 @@ class Http1:
 
     def _event(self, bits: int) -> None:
         self._inside = True
+        self._given = 0
         if self._out:
             self._push()
+        if self._resting and not self._stuck:
+            self._resting = False
+            self._tell_writable()
         if self._expecting == _BODY:
             if self._wanted:
                 self._wanted = False
@@ -145,6 +156,11 @@ class Http1:
                 self._look_for_end()
         self._read()
         self._inside = False
+
+    def _tell_writable(self) -> None:
+        request = self.request
+        if request is not None:
+            request.run(request.on_writable)
 
     def _tell_body(self) -> None:
         request = self.request
@@ -383,7 +399,15 @@ class Http1:
         self._size += len(data)
         if self._size < ENOUGH and not self._stuck:
             return True
-        return self._push()
+        if not self._push():
+            return False
+        self._given += len(data)
+        if self._given < TURN:
+            return True
+        # a client that takes all at once must not keep the others waiting
+        self._resting = True
+        self.leg.again()
+        return False
 
     def flush(self) -> None:
         """
@@ -475,9 +499,7 @@ class Http1:
         if self._ending:
             self._finish()
         elif was_stuck:
-            request = self.request
-            if request is not None:
-                request.run(request.on_writable)
+            self._tell_writable()
         return True
 
     def _write(self) -> bool:

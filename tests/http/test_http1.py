@@ -287,6 +287,40 @@ class AnswerTests(ConnectionCase):
         self.assertEqual(size - request.exchange.head_sent, 200_000)
         self.assertEqual((web.over, request.complete), ([request], True))
 
+    def test_turns(self) -> None:
+        """
+        A client that takes whatever comes lets others have their turn after each megabyte.
+        """
+        web, leg, request = self.begun(Reply(200, length=3 << 20))
+        left = [b"x" * 65536] * 48
+        turns: list[int] = []
+
+        def go_on() -> None:
+            turns.append(len(left))
+            while left:
+                if not request.send(left.pop()):
+                    return
+            request.end()
+
+        request.on_writable = go_on
+        go_on()
+        self.assertEqual((turns, len(left)), ([48], 32))
+        web.world.network.turn()
+        self.assertEqual((turns, web.over), ([48, 32, 16, 0], [request]))
+        self.assertEqual(len(leg.taken()) - request.exchange.head_sent, 3 << 20)
+
+    def test_ended_in_its_turn(self) -> None:
+        """
+        An answer may end just when its turn does.
+        """
+        web, leg, request = self.begun(Reply(200, length=1 << 20))
+        self.assertFalse(request.send(b"x" * (1 << 20)))
+        request.end()
+        web.world.network.turn()
+        self.assertEqual(web.over, [request])
+        leg.arrive(head("GET /h HTTP/1.1"))
+        self.assertEqual(len(self.holding.requests), 2)
+
     def test_head_only(self) -> None:
         """
         The answer to HEAD has the head of one to GET, and no body.
