@@ -55,6 +55,19 @@ def broken(error: OSError, call: str) -> str:
     return f"{call} failed{why}"
 
 
+def moving(error: OSError, call: str, tls: bool) -> str:
+    """
+    The same of bytes on their way.
+
+    @param tls: whether the leg speaks TLS. There a connection that is reset while it is read has ended, for nginx looks
+        into OpenSSL's queue first, where nothing is.
+    @return: empty where nothing is to be told.
+    """
+    if not tls or isinstance(error, TlsFailure):
+        return broken(error, call)
+    return "" if call == "recv()" else broken(error, _TLS_CALLS[call])
+
+
 def level_of(error: OSError, side: Literal["client", "upstream"]) -> int:
     """
     How loud that is.

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sniproxy.addresses import Address, numeric
 from sniproxy.common.phases import BAD_GATEWAY, INTERNAL_SERVER_ERROR, OK
 from sniproxy.common.resolver import ResolveFailure
-from sniproxy.common.ssl_errors import HANDSHAKE, broken, level_of
+from sniproxy.common.ssl_errors import HANDSHAKE, broken, level_of, moving
 from sniproxy.common.upstream import Upstream, literal
 from sniproxy.common.upstream_variables import UpstreamState
 from sniproxy.config.places import upstream_place
@@ -391,7 +391,10 @@ class Proxying:
         error = result.error
         if error is not None:
             session.action = f"proxying and {'sending to' if result.sending else 'reading from'} {result.side}"
-            session.log(level_of(error, result.side), broken(error, "send()" if result.sending else "recv()"))
+            tls = session.tls is not None if result.side == "client" else self._tls is not None
+            told = moving(error, "send()" if result.sending else "recv()", tls)
+            if told:
+                session.log(level_of(error, result.side), told)
         if session.server.error_log.level >= INFO:
             session.tell(
                 f"{result.side} disconnected, bytes from/to client:{self.bytes_received}/{self.bytes_sent}"

@@ -15,7 +15,7 @@ from sniproxy.common.phases import BAD_REQUEST, DONE, OK, Phase
 from sniproxy.common.preread import Looking
 from sniproxy.common.server import Server
 from sniproxy.common.session import Session
-from sniproxy.common.ssl_errors import broken, level_of
+from sniproxy.common.ssl_errors import level_of, moving
 from sniproxy.config import values
 from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive
@@ -90,7 +90,9 @@ class Preread:
 
 def _failed(session: Session, error: OSError | None, seen: bool) -> int:
     if error is not None and not isinstance(error, TimeoutError):
-        session.log(level_of(error, "client"), broken(error, "recv()"))
+        told = moving(error, "recv()", session.tls is not None)
+        if told:
+            session.log(level_of(error, "client"), told)
     if seen:
         session.notes[_SEEN] = None
     return OK

@@ -8,7 +8,7 @@ import errno
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.common.ssl_errors import HANDSHAKE, broken, level_of
+from sniproxy.common.ssl_errors import HANDSHAKE, broken, level_of, moving
 from sniproxy.errors import TlsFailure
 from sniproxy.levels import CRIT, ERROR, INFO
 from tests.support.sessions import failure
@@ -56,6 +56,21 @@ class WordsTests(SynchronousTestCase):
             (failure(errno.ETIMEDOUT), HANDSHAKE, "client timed out (110: Connection timed out)"),
         ):
             self.assertEqual(broken(error, call), words)
+
+    def test_moving(self) -> None:
+        """
+        A connection with TLS that is reset while it is read has just ended; one that is written to, and TLS that
+        breaks, are told.
+        """
+        reset = failure(errno.ECONNRESET)
+        broke = TlsFailure(((LIBRARY, "", "bad record type"),))
+        for error, call, tls, words in (
+            (reset, "recv()", False, "recv() failed (104: Connection reset by peer)"),
+            (reset, "recv()", True, ""),
+            (reset, "send()", True, "SSL_write() failed (104: Connection reset by peer)"),
+            (broke, "recv()", True, broken(broke, "recv()")),
+        ):
+            self.assertEqual(moving(error, call, tls), words)
 
 
 class LevelTests(SynchronousTestCase):

@@ -822,6 +822,17 @@ class TlsTests(ProxyingCase):
         context = server_settings(identities()[who], **settings)
         return FarEnd(world.attempt().succeed(), server_of(context)).shake()
 
+    def test_reset(self) -> None:
+        """
+        An upstream whose connection is reset has ended: that is all that is told.
+        """
+        world = self.world()
+        client = world.client(b"early")
+        self.far(world).leg.lose()
+        self.assertOver(world, client, 200)
+        self.assertEqual([line for line in world.lines if "failed" in line], [])
+        self.assertIn("upstream disconnected", world.lines[-1])
+
     def test_verified(self) -> None:
         """
         An upstream whose certificate is good gets what the client says, encrypted, and answers.

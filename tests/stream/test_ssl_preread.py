@@ -333,6 +333,22 @@ class InsideTlsTests(PrereadCase):
             ["closed.example", "h2", "TLSv1.3", "open.example"],
         )
 
+    def test_reset(self) -> None:
+        """
+        A client whose connection is reset has ended: nothing is told.
+        """
+        identity = pki.leaf(pki.authority(), "open.example")
+        files = {"/etc/a.pem": identity.full_pem, "/etc/a.key": identity.key_pem}
+        world = World(
+            "ssl_certificate a.pem; ssl_certificate_key a.key;"
+            "server { listen 192.0.2.1:443 ssl; ssl_preread on; proxy_pass 192.0.2.2:1; }",
+            files,
+        )
+        far = FarEnd(world.client(), client_connection("open.example")).shake()
+        far.leg.lose()
+        self.assertEqual(world.statuses(), [200])
+        self.assertEqual([line for line in world.lines if "failed" in line], [])
+
     def test_nothing_inside(self) -> None:
         """
         The hello of TLS with us is not what this module read.
