@@ -279,6 +279,8 @@ def _set(node: Node, build: Build, scope: Scope) -> Assign:
     if not name.startswith("$"):
         raise ConfigError(f'invalid variable name "{name}"')
     name = name[1:].lower()
+    if name == "limit_rate" and not build.knows(name):
+        raise ConfigError('the "limit_rate" variable is not supported by sniproxy: it is not carried yet')
     if name != "args":
         build.define(Variable(name, partial(_uninitialized, name)), node, weak=True)
     return Assign(name, build.template(text, node))

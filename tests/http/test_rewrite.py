@@ -83,6 +83,10 @@ class SetTests(RewriteTestCase):
             ("\nset a b;", 'invalid variable name "a"'),
             ("\nset $ b;", 'invalid variable name "$"'),
             ("\nset $Uri b;", 'the duplicate "uri" variable'),
+            (
+                "\nset $Limit_rate 4k;",
+                'the "limit_rate" variable is not supported by sniproxy: it is not carried yet',
+            ),
             ("\nset $a $nope;", 'unknown "nope" variable'),
             ("\nset $a;", 'invalid number of arguments in "set" directive'),
             ("\nif ($uri) { if ($uri) { } }", '"if" directive is not allowed here'),

@@ -26,7 +26,6 @@ set $uri b;
 set $a;
 set $a $nope;
 set $args x;
-set $limit_rate 10;
 set $http_x 1;
 set $arg_x 1;
 break x;
