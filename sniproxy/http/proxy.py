@@ -265,7 +265,7 @@ class HttpProxy:
             build.error(error, node)
             return
         place.take_content(policy, node)
-        if place.name.endswith("/"):
+        if place.around is None and place.name.endswith("/"):
             place.redirects = True
 
 

@@ -48,9 +48,12 @@ class Upgrade:
         request = self._request
         reply = self._policy.replies.reply(request, head)
         reply.headers.set("Connection", "upgrade")
+        reply.length = None
         request.stop_waiting()
         request.status = request.status or head.status
         client = request.exchange.upgrade(reply)
+        if request.over:
+            return  # and has let go of the upstream
         if client is None:
             request.status = 0
             request.error("the client's connection cannot be given to another protocol")
