@@ -331,6 +331,66 @@ line"; 127.0.0.4 "ümlaut"; 127.0.0.5 ''; default plain; }
     ),
 )
 
+ADDRESSES: Final = (
+    Case(
+        "addresses",
+        """
+        server { listen *:@p0@; return any-$server_addr; }
+        server { listen 127.0.0.3:@p0@; return own-$server_addr; }
+        server { listen [::1]:@p0@; return six-$server_addr-$remote_addr; }
+        server { listen 127.0.0.1:@p1@; listen 127.0.0.2:@p1@; return $server_addr:$server_port; }
+        server { listen [::]:@p2@ ipv6only=off; return "$remote_addr|$server_addr"; }
+        server { listen unix:@socket@; return "$remote_addr|$server_addr|$server_port|$remote_port"; }
+        server { listen 127.0.0.1:@p3@; proxy_pass unix:@socket@; }
+        server { listen localhost:@p4@ so_keepalive=10m:20s:3 backlog=77 rcvbuf=32k sndbuf=32k; return $server_addr; }
+        server { listen 127.0.0.1:@p5@ bind; return later; }
+        server { listen @p6@; return "$server_addr"; }
+        server { listen 127.0.0.1:@p7@; proxy_protocol on; proxy_pass [::1]:@p8@; }
+        server { listen [::1]:@p8@ proxy_protocol; return "$proxy_protocol_addr $proxy_protocol_server_addr"; }
+        """,
+        (
+            *(Visit(to=f"127.0.0.{last}") for last in (1, 2, 3, 4)),
+            Visit(to="::1"),
+            *(Visit(port=1, to=f"127.0.0.{last}") for last in (1, 2, 3)),
+            *(Visit(port=2, to=to) for to in ("127.0.0.1", "::1", "127.0.0.9")),
+            Visit(to="unix:"),
+            Visit(port=3),
+            Visit(port=4),
+            Visit(port=5),
+            Visit(port=6, to="127.0.0.5"),
+            Visit(port=7),
+        ),
+        BYTES,
+    ),
+    Case(
+        "what is inherited",
+        """
+        log_format top '$server_port $status'; log_format low '$status $remote_addr'; access_log @folder@/top.log top;
+        deny 127.0.0.9; error_log @folder@/error-top.log warn; proxy_timeout 300ms; proxy_next_upstream off;
+        limit_conn_zone $server_port zone=z:1m; limit_conn z 5; set_real_ip_from 127.0.0.0/8;
+        server { listen 127.0.0.1:@p0@; return a; }
+        server { listen 127.0.0.1:@p1@; access_log @folder@/low.log low; return b; }
+        server { listen 127.0.0.1:@p2@; access_log off; deny 127.0.0.8; return c; }
+        server { listen 127.0.0.1:@p3@; error_log @folder@/error-own.log info; proxy_pass 127.0.0.1:@closed@; }
+        server { listen 127.0.0.1:@p4@; error_log @folder@/error-own.log crit; proxy_pass 127.0.0.1:@closed@; }
+        server { listen 127.0.0.1:@p5@; proxy_next_upstream on; proxy_pass two; }
+        server { listen 127.0.0.1:@p6@; proxy_pass two; }
+        server { listen 127.0.0.1:@p7@; access_log @folder@/low.log low; access_log @folder@/top.log top; return d; }
+        server { listen 127.0.0.1:@p8@; error_log @folder@/error-a.log error; error_log @folder@/error-b.log info;
+            limit_conn z 1; proxy_pass 127.0.0.1:@closed@; }
+        server { listen 127.0.0.1:@p9@; allow 127.0.0.9; deny all; return e;
+            access_log @folder@/$server_port-x.log low; }
+        upstream two { server 127.0.0.1:@closed@ max_fails=0; server 127.0.0.1:@b0@ backup; }
+        """,
+        (
+            *(Visit(port=port, source=f"127.0.0.{last}") for port in (0, 1, 2, 7, 9) for last in (1, 8, 9)),
+            *(Visit(port=port) for port in (3, 4, 6, 8)),
+            Visit(GREETED, 5),
+        ),
+        BYTES,
+    ),
+)
+
 VERDICTS: Final = (
     # listen
     "server { listen 127.0.0.1:@p@-1; return x; }",
@@ -505,6 +565,12 @@ class Same(Differential):
         Variables, tables, limits and the lines of access logs.
         """
         self.check(VALUES)
+
+    def test_addresses(self) -> None:
+        """
+        What is listened on, and what servers inherit.
+        """
+        self.check(ADDRESSES)
 
     def test_verdicts(self) -> None:
         """

@@ -57,7 +57,7 @@ CASES: Final = (
         + server(5, "proxy_requests 2; proxy_responses 1; proxy_pass 127.0.0.1:@d0@;")
         + server(6, "proxy_requests 1; proxy_responses 0; proxy_pass 127.0.0.1:@d0@;")
         + server(7, "proxy_responses 2; proxy_pass 127.0.0.1:@d0@;")
-        + server(8, "proxy_responses 1; proxy_pass 127.0.0.1:@twice@;")
+        + server(8, "proxy_responses 3; proxy_pass 127.0.0.1:@twice@;")
         + server(9, "proxy_requests 3; proxy_responses 1; proxy_pass 127.0.0.1:@mute@;")
         + server(10, "proxy_pass 127.0.0.1:@mute@;")
         + server(11, "proxy_timeout 1s; proxy_pass 127.0.0.1:@d0@;"),
@@ -70,7 +70,7 @@ CASES: Final = (
             come(send(b"a"), hear(), hear(), send(b"b"), hear(), hear(), port=3),
             come(send(b"a"), send(b"b"), send(b"c"), QUIET, port=6),
             come(*say(b"a"), wait(0.5), *say(b"b"), port=7),
-            come(send(b"a"), hear(), QUIET, send(b"b"), hear(), QUIET, port=8),
+            come(send(b"a"), hear(), hear(), wait(0.5), port=8),
             come(send(b"a"), send(b"b"), send(b"c"), send(b"d"), wait(0.5), send(b"e"), wait(0.5), port=9),
             come(send(b"a"), wait(0.2), send(b"b"), wait(0.5), port=10),
         ),

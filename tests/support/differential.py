@@ -9,6 +9,7 @@ tuple of acts. nginx stops at its first fault, so only the first one counts.
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,19 @@ from sniproxy.errors import ConfigErrors
 from sniproxy.service.load import load
 from tests.support.ports import free_port
 from tests.support.programs import need, read_text, run, write_text
-from tests.support.proxies import NEWER_WORDS, NGINX, SNIPROXY, Kind, Proxy, ProxyTestCase, command, fill, prelude
+from tests.support.proxies import (
+    NEWER_WORDS,
+    NGINX,
+    SNIPROXY,
+    Kind,
+    Line,
+    Proxy,
+    ProxyTestCase,
+    command,
+    fill,
+    prelude,
+    read_lines,
+)
 from tests.support.stage import furnished
 from tests.support.visits import Purse, Visit, visited
 
@@ -30,15 +43,16 @@ LEVELS: Final = ("emerg", "alert", "crit", "error", "warn", "info")
 USUAL: Final = "'$remote_addr $protocol $status $bytes_received $bytes_sent \"$upstream_addr\"';"
 
 _VERDICT: Final = re.compile(r"\[(?P<level>emerg|warn)\] ?(?:\d+#\d+: )?(?P<text>.*)")
-_OWN_PORT: Final = re.compile(r"((?:client|proxy) 127\.\d+\.\d+\.\d+):\d+(?= connected)")
+_OWN_PORT: Final = re.compile(r"((?:client|proxy) (?:127\.\d+\.\d+\.\d+|\[[0-9a-f:.]+\])):\d+(?= connected)")
 _OF_PROCESSES: Final = re.compile(r"signal|worker|process|exit|using|start|built|OS:|getrlimit|reconfigur")
 
 
 @dataclass(frozen=True)
 class Case:
     """
-    @ivar text: the inside of C{stream}; C{@p0@} … are ports, C{@u0@} … such for datagrams, C{@folder@} is a folder, and
-        the other places are those of L{tests.support.stage}.
+    @ivar text: the inside of C{stream}; C{@p0@} … are ports, C{@u0@} … such for datagrams, C{@socket@} is a path for a
+        unix socket, C{@folder@} a folder, whose logs are compared (of C{error*} what operators parse), and the other
+        places are those of L{tests.support.stage}.
     @ivar format: what the access log has; empty for none.
     @ivar but: what is made the same in all lines of both: a pattern, and what stands for it; an
         error that becomes empty is none. For differences that are named.
@@ -144,7 +158,7 @@ class Differential(ProxyTestCase):
         slug = re.sub(r"\W+", "-", case.name)
         folder = self.path(f"{kind}-{slug}")
         write_text(f"{folder}/made", "")
-        own: dict[str, object] = {"folder": folder}
+        own: dict[str, object] = {"folder": folder, "socket": self.socket_path("s")}
         for letter, type_ in (("p", socket.SOCK_STREAM), ("u", socket.SOCK_DGRAM)):
             count = 1 + max((int(each) for each in re.findall(rf"@{letter}(\d+)@", case.text)), default=-1)
             own.update({f"{letter}{number}": free_port(type_) for number in range(count)})
@@ -191,7 +205,7 @@ def seen(run: Run, case: Case) -> Seen:
     run.proxy.quit()  # it ends when all sessions have, and their last lines are written
     run.proxy.program.wait()
     words = {str(value): f"@{name}@" for name, value in run.values.items()}
-    normal = re.compile(r"\b(?:" + "|".join(map(re.escape, sorted(words, key=len, reverse=True))) + r")\b")
+    normal = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, sorted(words, key=len, reverse=True))) + r")(?!\w)")
 
     def plain(line: str) -> str:
         line = normal.sub(lambda found: words[found[0]], _OWN_PORT.sub("\\1", line))
@@ -199,10 +213,19 @@ def seen(run: Run, case: Case) -> Seen:
             line = pattern.sub(word, line)
         return line
 
-    errors = [str(line) for line in run.proxy.lines() if line.level in LEVELS and not _OF_PROCESSES.search(line.text)]
+    def errors_in(lines: Sequence[Line], before: str = "") -> list[str]:
+        return [f"{before}{line}" for line in lines if line.level in LEVELS and not _OF_PROCESSES.search(line.text)]
+
+    errors, access = errors_in(run.proxy.lines()), []
+    for name in sorted(os.listdir(run.folder)):
+        path = os.path.join(run.folder, name)
+        if name.startswith("error"):
+            errors += errors_in(read_lines(path), f"{name}: ")
+        elif name.endswith(".log"):
+            access += [line if name == "access.log" else f"{name}: {line}" for line in read_text(path).splitlines()]
     return Seen(
         [plain(text) for text in told],
-        sorted(plain(line) for line in read_text(f"{run.folder}/access.log").splitlines()),
+        sorted(map(plain, access)),
         sorted(filter(None, map(plain, errors))),
     )
 

@@ -88,6 +88,7 @@ class Visit:
     One client: from where to which of the ports, and what it does.
 
     @ivar source: its address.
+    @ivar to: the address it goes to; C{unix:} for the socket that C{@socket@} names.
     @ivar times: how often the same is done again, one after another.
     @ivar tls: how it begins, before all acts; None for plain bytes.
     @ivar udp: whether it speaks in datagrams, to one of the ports for those.
@@ -99,6 +100,7 @@ class Visit:
     times: int = 1
     tls: Tls | None = None
     udp: bool = False
+    to: str = "127.0.0.1"
 
     def __str__(self) -> str:
         """
@@ -151,20 +153,37 @@ def visited(visit: Visit, port: int, purse: Purse) -> str:
     if visit.udp:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.bind((visit.source, 0))
-            client.connect(("127.0.0.1", port))
+            client.connect((visit.to, port))
             own = client.getsockname()[1]
             client.settimeout(PATIENCE)
             for act, data in visit.acts:
                 _datagram(client, act, data, heard)
     else:
         try:
-            raw = socket.create_connection(("127.0.0.1", port), PATIENCE, source_address=(visit.source, 0))
-        except ConnectionRefusedError:
+            raw = _connected(visit, port, purse)
+        except (ConnectionRefusedError, FileNotFoundError):
             return "nobody"
-        own = raw.getsockname()[1]
+        own = 0 if raw.family == socket.AF_UNIX else raw.getsockname()[1]
         with closing(raw):
             _stream(raw, visit, purse, heard)
-    return re.sub(rf"\b{own}\b", "@client@", "|".join(heard))
+    return re.sub(rf"\b{own}\b", "@client@", "|".join(heard)) if own else "|".join(heard)
+
+
+def _connected(visit: Visit, port: int, purse: Purse) -> socket.socket:
+    """
+    @raise OSError: nobody is there.
+    """
+    if visit.to == "unix:":
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.settimeout(PATIENCE)
+            sock.connect(str(purse.files["socket"]))
+        except OSError:
+            sock.close()
+            raise
+        return sock
+    source = "::1" if ":" in visit.to else visit.source
+    return socket.create_connection((visit.to, port), PATIENCE, source_address=(source, 0))
 
 
 def _stream(raw: socket.socket, visit: Visit, purse: Purse, heard: list[str]) -> None:
