@@ -28,7 +28,7 @@ Seconds since the epoch.
 """
 
 
-class TLSConnection(SSL.Connection):
+class TLSConnection(native.Bare):
     """
     A pyOpenSSL connection that remembers what was found out about its peer.
 
@@ -42,13 +42,19 @@ class TLSConnection(SSL.Connection):
 
     signature = 0
     peer_signature = 0
+    good_until: float | None = None
+    offered_until: float | None = None
 
-    def __init__(self, context: SSL.Context) -> None:
-        super().__init__(context, None)
-        native.stop_at_records_without_data(self)
+    def __init__(self, context: SSL.Context, called: bool = True) -> None:
+        """
+        @param called: whether callbacks of the context ask for the connection; they note links.
+        """
+        if native.familiar():
+            native.begin(self, context, called)
+        else:
+            super().__init__(context, None)
+            native.stop_at_records_without_data(self)
         self.links: list[native.Link] = []
-        self.good_until: float | None = None
-        self.offered_until: float | None = None
 
 
 def _stapled(connection: SSL.Connection, staple: Staple | None) -> bytes:
@@ -76,7 +82,7 @@ class ServerContext:
     @ivar exact: whether OpenSSL's own verify result can be read; without it no session is resumed.
     """
 
-    __slots__ = ("_context", "clock", "credentials", "digest", "exact", "policy", "warnings")
+    __slots__ = ("_called", "_context", "clock", "credentials", "digest", "exact", "policy", "warnings")
 
     def __init__(self, policy: ServerPolicy, read: Read, clock: Clock, known: Known) -> None:
         """
@@ -106,7 +112,9 @@ class ServerContext:
         self.digest: Final = files.digest(policy)
         context.set_session_id(self.digest)
         self.warnings: Final = tuple(warnings)
-        self._context: Final = context
+        self._context: Final = native.ready(context)
+        asks = policy.alpn or policy.verify != "off" or policy.staple is not None or policy.signatures
+        self._called: Final = bool(asks)
 
     @property
     def resumes(self) -> bool:
@@ -125,7 +133,7 @@ class ServerContext:
         """
         @return: a connection in memory that waits for a ClientHello.
         """
-        connection = TLSConnection(self._context)
+        connection = TLSConnection(self._context, self._called)
         connection.set_accept_state()
         return connection
 
@@ -135,7 +143,7 @@ class ClientContext:
     What connections to upstreams are made from. Immutable; the attributes are those of L{ServerContext}.
     """
 
-    __slots__ = ("_context", "clock", "credentials", "digest", "exact", "policy", "warnings")
+    __slots__ = ("_called", "_context", "clock", "credentials", "digest", "exact", "policy", "warnings")
 
     def __init__(self, policy: ClientPolicy, read: Read, clock: Clock, known: Known) -> None:
         """
@@ -155,7 +163,8 @@ class ClientContext:
             settings.set_server_verification(context, policy, files, self.exact)
         self.digest: Final = files.digest(policy)
         self.warnings: Final = tuple(warnings)
-        self._context: Final = context
+        self._context: Final = native.ready(context)
+        self._called: Final = policy.verify
 
     @property
     def resumes(self) -> bool:
@@ -177,7 +186,7 @@ class ClientContext:
         @param alpn: offered instead of the policy's protocols, unless there are none.
         @return: a connection that will begin with a ClientHello.
         """
-        connection = TLSConnection(self._context)
+        connection = TLSConnection(self._context, self._called)
         connection.set_connect_state()
         name = server_name.removesuffix(".")
         if name and not settings.is_address(name):

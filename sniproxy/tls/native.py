@@ -255,6 +255,79 @@ def stop_at_records_without_data(connection: SSL.Connection) -> None:
         _lib.SSL_clear_mode(connection._ssl, _lib.SSL_MODE_AUTO_RETRY)
 
 
+_PARTS: Final = frozenset(
+    (
+        "_alpn_select_callback_args _app_data _context _cookie_generate_helper _cookie_verify_helper _from_ssl"
+        " _into_ssl _socket _ssl _verify_callback _verify_helper"
+    ).split()
+)
+"""
+What pyOpenSSL's constructor puts into a connection.
+"""
+_MAKERS: Final = ("SSL_new", "SSL_free", "BIO_new", "BIO_s_mem", "SSL_set_bio", "SSL_CTX_clear_mode")
+
+
+class Bare(SSL.Connection):
+    """
+    What is the same in all connections that are made by L{begin}.
+    """
+
+    _alpn_select_callback_args = None
+    _app_data = None
+    _cookie_generate_helper = None
+    _cookie_verify_helper = None
+    _socket = None
+    _verify_callback = None
+    _verify_helper = None
+
+
+@cache
+def familiar() -> bool:
+    """
+    Whether pyOpenSSL's connections are made of what we know, so that L{begin} can make them, for a fifth of what the
+    constructor costs.
+    """
+    made = vars(SSL.Connection(SSL.Context(SSL.TLS_METHOD), None))
+    return made.keys() == _PARTS and all(hasattr(_lib, name) for name in _MAKERS)
+
+
+def ready(context: SSL.Context) -> SSL.Context:
+    """
+    @return: the same one, for L{begin} to make connections of; pyOpenSSL changes it no more.
+    """
+    if familiar():
+        _lib.SSL_CTX_clear_mode(context._context, _lib.SSL_MODE_AUTO_RETRY)  # see stop_at_records_without_data
+        context._used = True
+    return context
+
+
+def begin(connection: Bare, context: SSL.Context, called: bool) -> None:
+    """
+    What the constructor does for a connection in memory, where pyOpenSSL is L{familiar} and the context L{ready}.
+
+    @param called: whether callbacks of the context ask for the connection.
+    """
+    made = _lib.SSL_new(context._context)
+    into, out = _lib.BIO_new(_memory()), _lib.BIO_new(_memory())
+    if not (made and into and out):
+        raise MemoryError("OpenSSL")  # what there is of it is lost, and so are we
+    connection._ssl = ssl = _ffi.gc(made, _lib.SSL_free)
+    connection._context = context
+    connection._into_ssl = into
+    connection._from_ssl = out
+    _lib.SSL_set_bio(ssl, into, out)
+    if called:
+        SSL.Connection._reverse_mapping[ssl] = connection
+
+
+@cache
+def _memory() -> Any:
+    """
+    What kind of BIO: a constant of OpenSSL's.
+    """
+    return _lib.BIO_s_mem()
+
+
 def session_der(connection: SSL.Connection) -> bytes:
     """
     @return: the connection's session as C{i2d_SSL_SESSION} writes it; empty where there is none.

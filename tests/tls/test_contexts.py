@@ -207,12 +207,42 @@ class ServerContextTests(SynchronousTestCase):
 
     def test_endless_peer(self) -> None:
         """
-        Reads stop at records without data, which may come without end.
+        Reads stop at records without data, which may come without end; however connections are made.
         """
-        stopped: list[SSL.Connection] = []
-        self.patch(native, "stop_at_records_without_data", stopped.append)
-        made = [self.disk.server(self.policy).connection(), self.disk.client(ClientPolicy()).connection()]
-        self.assertEqual(made, stopped)
+        for familiar in (True, False):
+            self.patch(native, "familiar", lambda familiar=familiar: familiar)
+            near, far = self.disk.client(ClientPolicy()).connection(), self.disk.server(self.policy).connection()
+            near.set_connect_state()
+            shake(near, far)
+            far.send(b"word")
+            move(far, near)
+            for _ in range(2):  # two tickets
+                self.assertRaises(SSL.WantReadError, near.recv, 9)
+            self.assertEqual(near.recv(9), b"word")
+
+    def test_called(self) -> None:
+        """
+        Callbacks that ask for the connection find it; where there are none it is not kept where they would look.
+        """
+        trust = self.disk.trust("ca", CA)
+
+        def staple(certificate: object) -> bytes:
+            return b""
+
+        asked = (
+            {"alpn": ("h2",)},
+            {"verify": "optional", "client_certificate": trust},
+            {"staple": staple},
+            {"signatures": True},
+        )
+        for more in asked:
+            connection = self.disk.server(replace(self.policy, **more)).connection()
+            self.assertIs(SSL.Connection._reverse_mapping.get(connection._ssl), connection)
+        connection = self.disk.server(self.policy).connection()
+        self.assertNotIn(connection._ssl, SSL.Connection._reverse_mapping)
+        for verify in (True, False):
+            client = self.disk.client(ClientPolicy(verify=verify, trusted_certificate=trust)).connection()
+            self.assertEqual(client._ssl in SSL.Connection._reverse_mapping, verify)
 
     def test_resumes(self) -> None:
         """

@@ -138,6 +138,64 @@ class NativeTests(SynchronousTestCase):
         self.assertEqual(self.reads(there=True), [None, None, b"word"])
         self.assertEqual(self.reads(there=False), [b"word"])
 
+    def test_familiar(self) -> None:
+        """
+        The pyOpenSSL that is installed makes connections of what we know. If this fails nothing is broken, but slow:
+        see what its constructor does by now, and do it in C{begin}.
+        """
+        self.assertTrue(native.familiar())
+
+    def test_unfamiliar(self) -> None:
+        """
+        One that puts something else into a connection is not familiar, nor is one without the bindings; its contexts
+        are left as they are.
+        """
+
+        class Other(SSL.Connection):
+            def __init__(self, context: SSL.Context, socket: object) -> None:
+                super().__init__(context, None)
+                self.another = 1
+
+        self.addCleanup(native.familiar.cache_clear)
+        for patch in ((SSL, "Connection", Other), (native, "_MAKERS", ("SSL_new", "SSL_as_of_old"))):
+            patched = self.patch(*patch)
+            native.familiar.cache_clear()
+            context = SSL.Context(SSL.TLS_METHOD)
+            self.assertFalse(native.familiar())
+            self.assertIs(native.ready(context), context)
+            self.assertFalse(context._used)
+            patched.restore()
+
+    def test_begin(self) -> None:
+        """
+        What is made has all that the constructor's connections have; the context is used, and is found only where it is
+        said that callbacks ask.
+        """
+        for called in (True, False):
+            context = native.ready(SSL.Context(SSL.TLS_METHOD))
+            connection = native.Bare.__new__(native.Bare)
+            native.begin(connection, context, called)
+            for name, value in vars(SSL.Connection(context, None)).items():
+                found = getattr(connection, name)
+                self.assertIs(type(found), type(value), name)
+            self.assertIs(connection.get_context(), context)
+            self.assertEqual(connection._ssl in SSL.Connection._reverse_mapping, called)
+            self.assertRaises(ValueError, context.set_verify, SSL.VERIFY_NONE)
+
+    def test_no_memory(self) -> None:
+        """
+        Where OpenSSL has none, there is no connection.
+        """
+
+        native._memory()  # remembered for the process
+
+        class Poor:
+            SSL_new = BIO_new = BIO_s_mem = staticmethod(lambda *what: None)
+
+        self.patch(native, "_lib", Poor())
+        with self.assertRaises(MemoryError):
+            native.begin(native.Bare.__new__(native.Bare), SSL.Context(SSL.TLS_METHOD), False)
+
     def test_reject_hellos(self) -> None:
         """
         A context that rejects answers every ClientHello with one alert.
