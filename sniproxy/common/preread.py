@@ -1,5 +1,5 @@
 """
-How a handler looks at what a client sends first, without taking it.
+How a handler looks at what a client sends first, without taking it from those who come after it.
 
 Strategy: one L{Looking} serves ssl_preread, the choice of a server on TLS listeners, and any plugin that reads a first
 word. It waits for edges under one deadline of the session, and answers to the walk of phases like any handler.
@@ -15,7 +15,7 @@ from typing import Any
 from sniproxy.common.phases import WAIT
 from sniproxy.common.session import Session
 from sniproxy.net.legs import nothing
-from sniproxy.net.look import GONE, look
+from sniproxy.net.look import GONE, PATIENCE, look
 
 
 class Looking:
@@ -34,19 +34,22 @@ class Looking:
         limit: int,
         decided: Callable[[Session, Any], Any],
         failed: Callable[[Session, OSError | None, bool], Any],
+        taken: bool = False,
     ) -> None:
         """
         @param reader: L{sniproxy.net.look.Reader}.
         @param decided: called with the session and the verdict; its answer is the handler's.
         @param failed: called instead, where there will be no verdict, with what happened (None for an orderly end,
             L{TimeoutError} when the time was up) and whether any byte was seen; its answer is a status.
+        @param taken: whether what is seen may be taken from the kernel at once, and held: for whoever reads it himself
+            next that is a call less.
         """
         self._session = session
         self._reader = reader
         self._limit = limit
         self._decided = decided
         self._failed = failed
-        self._looks = 0
+        self._looks = PATIENCE if taken else 0
         self._seen = False
 
     def begin(self, seconds: float) -> Any:

@@ -80,7 +80,7 @@ class Handshake:
         """
         session = self._session
         session.action = HANDSHAKING
-        looking = Looking(session, HelloReader(HELLO_LIMIT), HELLO_LIMIT, self._decided, self._failed)
+        looking = Looking(session, HelloReader(HELLO_LIMIT), HELLO_LIMIT, self._decided, self._failed, taken=True)
         return looking.begin(self._seconds)
 
     def _failed(self, session: Session, error: OSError | None, seen: bool) -> int:
@@ -118,7 +118,9 @@ class Handshake:
             context = find(session)
         self._context = context
         self._owner = server
-        self._tls = session.client = session.runtime.network.start_tls(session.client, context.connection())
+        tls = session.runtime.network.start_tls(session.client, context.connection())
+        tls.hungry = tls.tickets_wait = True
+        self._tls = session.client = tls
         session.client.handler = self._event
         session.wait_on(self._late)
         return self._go_on()
@@ -228,10 +230,7 @@ def _plain(session: Session) -> bool:
     """
     Whether the client does not even mean to speak TLS, by its first byte (as ngx_http_ssl_handshake has it).
     """
-    try:
-        first = session.client.peek(1)
-    except OSError:
-        return False
+    first = session.client.peek(1)  # it is held, since it was judged
     return bool(first) and first[0] != HANDSHAKE_RECORD and not first[0] & 0x80
 
 

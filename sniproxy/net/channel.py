@@ -21,6 +21,7 @@ _SSL_get_error: Final[Any] = _lib.SSL_get_error
 _SSL_read: Final[Any] = _lib.SSL_read
 _SSL_write: Final[Any] = _lib.SSL_write
 _SSL_shutdown: Final[Any] = _lib.SSL_shutdown
+_SSL_version: Final[Any] = _lib.SSL_version
 _BIO_read: Final[Any] = _lib.BIO_read
 _BIO_write: Final[Any] = _lib.BIO_write
 _unpack: Final[Any] = _ffi.unpack
@@ -89,6 +90,12 @@ class Channel:
             return True
         self._must_wait(result)
         return False
+
+    def newest(self) -> bool:
+        """
+        Whether this is TLS 1.3, as far as has been agreed.
+        """
+        return bool(_SSL_version(self._ssl) == SSL.TLS1_3_VERSION)
 
     def read(self, limit: int) -> bytes | None:
         """

@@ -80,7 +80,7 @@ class SocketLeg:
 
     @ivar sock: the socket, for relays that move its bytes themselves.
     @ivar owner: who is told when a handler raised.
-    @ivar told: what edges have said and nobody has answered; C{IN} as long as nothing is known.
+    @ivar told: what edges have said and nobody has answered; C{IN} as long as it is not watched.
     """
 
     plain = True
@@ -127,6 +127,7 @@ class SocketLeg:
         if self.watched:
             return False
         self.watched = True
+        self.told &= ~IN  # if there is something, the first edge says so
         self.poller.watch(self.number, self)
         return True
 
@@ -137,6 +138,12 @@ class SocketLeg:
         if self.held:
             data, self.held = self.held[:limit], self.held[limit:]
             return data
+        return self._take(limit)
+
+    def _take(self, limit: int) -> bytes | None:
+        """
+        What the socket has, as L{receive} gives it.
+        """
         if self.watched:
             said = self.told & _SAID
             if said == RDHUP:
@@ -183,9 +190,8 @@ class SocketLeg:
         @see: L{ILeg.fill}
         """
         while len(self.held) < limit:
-            try:
-                data = self.sock.recv(limit - len(self.held), _NOW)
-            except BlockingIOError:
+            data = self._take(limit - len(self.held))
+            if data is None:
                 return True
             if not data:
                 return False

@@ -26,6 +26,9 @@ MOST: Final = 16384
 AT_ONCE: Final = 4
 """How many records are taken from the leg below, or given to it, in one call."""
 
+SPARED: Final = 2
+"""With which wait for bytes a TLS 1.3 server's tickets go out, if it has not had anything to say before."""
+
 # The next two are not Final, which compiled code would keep for good: tests have less.
 
 RECORD = MOST + 5 + 256
@@ -59,6 +62,10 @@ class TlsLeg:
     @ivar established: the handshake is done.
     @ivar brief: what a handshake has left to say when it is done (a client's certificate and Finished) goes out with
         the first bytes, or else before some are waited for: a segment less, and a wake-up.
+    @ivar hungry: the next step of the handshake takes something from the far end: a server's first one, and all but a
+        client's first.
+    @ivar tickets_wait: what a TLS 1.3 server has left to say when it is done are session tickets, for which nobody
+        waits: they go out with its first bytes, or before it waits for some the second time.
     @ivar first_read: called once, when the first bytes were received: a TLS 1.3 server has sent its session tickets
         by then.
     """
@@ -75,12 +82,15 @@ class TlsLeg:
         "_late",
         "_outgoing",
         "_owed",
+        "_spared",
         "brief",
         "connection",
         "established",
         "first_read",
         "held",
+        "hungry",
         "raw",
+        "tickets_wait",
     )
 
     def __init__(self, raw: Any, connection: Any) -> None:
@@ -92,12 +102,15 @@ class TlsLeg:
         self.established = False
         self.first_read: Callable[[], None] | None = None
         self.brief = False
+        self.hungry = False
+        self.tickets_wait = False
         self.held = b""
         self._channel = Channel(connection)
         self._ahead = b""
         self._late: OSError | None = None
         self._outgoing = b""
         self._owed = 0
+        self._spared = 0
         self._broken = False
         self._finished = False
         self._end = False
@@ -234,21 +247,27 @@ class TlsLeg:
         @raise OSError: it failed; L{TlsFailure} where TLS itself did.
         """
         while True:
+            if self.hungry:
+                if self._outgoing:
+                    self._flush()
+                if not self._fill():
+                    if self._end:
+                        self._broken = True
+                        raise ConnectionResetError(0, "peer closed connection in SSL handshake")
+                    return False
             try:
                 done = self._channel.handshake()
             except SSL.Error as error:
                 raise self._fail(error) from None
             if done:
                 self.established = True
-                if not self.brief:
+                if self.tickets_wait and self._channel.newest():
+                    self._spared = SPARED
+                elif not self.brief:
                     self._flush()
                 return True
+            self.hungry = True
             self._flush()
-            if not self._fill():
-                if self._end:
-                    self._broken = True
-                    raise ConnectionResetError(0, "peer closed connection in SSL handshake")
-                return False
 
     def receive(self, limit: int) -> bytes | None:
         """
@@ -271,14 +290,21 @@ class TlsLeg:
                 if self.first_read is not None and data:
                     self._tell_first_read()
                 return self._more(data, limit) if len(data) == MOST < limit else data
-            self._flush()
+            if not self._spared:
+                self._flush()
             if self._channel.fed() or (self._ahead and self._fill()):
                 stops += 1
                 if stops == PATIENCE:
                     self.raw.again()
                     return None
             elif not self._fill():
-                return b"" if self._end else None
+                if self._end:
+                    return b""
+                if self._spared:
+                    self._spared -= 1
+                    if not self._spared:
+                        self._flush()
+                return None
 
     def _more(self, data: bytes, limit: int) -> bytes:
         """

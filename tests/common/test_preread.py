@@ -47,6 +47,7 @@ class LookingTests(SynchronousTestCase):
         self.verdicts: list[Any] = []
         self.answer: Any = None
         self.before: Any = None
+        self.taken = False
 
     def look(self, session: Session) -> Any:
         """
@@ -54,7 +55,7 @@ class LookingTests(SynchronousTestCase):
         """
         if self.before is not None:
             self.before(session)
-        return Looking(session, self.reader, 100, self.decided, self.failed).begin(3.0)
+        return Looking(session, self.reader, 100, self.decided, self.failed, self.taken).begin(3.0)
 
     def decided(self, session: Session, verdict: Any) -> Any:
         """
@@ -123,6 +124,18 @@ class LookingTests(SynchronousTestCase):
         client.arrive(b"lo\n")
         self.assertEqual(self.verdicts, [b"hello", "content"])
         self.assertEqual(client.held, b"hello\n")
+
+    def test_taken(self) -> None:
+        """
+        Where whoever comes next reads it himself, it is taken and held at once.
+        """
+        self.taken = True
+        client = self.world.client()
+        client.arrive(b"hel")
+        self.assertEqual((client.held, client.left), (b"hel", b""))
+        client.arrive(b"lo\nrest")
+        self.assertEqual(self.verdicts, [b"hello", "content"])
+        self.assertEqual(client.held, b"hello\nrest")
 
     def test_limit(self) -> None:
         """

@@ -4,7 +4,6 @@ Tests for L{sniproxy.common.ssl}.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -842,19 +841,6 @@ class LenientTests(SslCase):
         here = world()
         self.assertRefused(here, here.client(b"GET / HTTP/1.0\r\n\r\n"), "SSL_do_handshake() failed")
 
-    def test_gone(self) -> None:
-        """
-        Nobody is taken who is gone when he is to be looked at again.
-        """
-        here = self.lenient()
-        leg = here.client()
-        session = here.session()
-        leg._incoming += b"GET"
-        self.patch(leg, "peek", _gone_at_second(leg.peek))
-        leg.edge(1)
-        self.assertFalse(session.plain_on_tls)
-        self.assertEqual(here.statuses(), [500])
-
     def test_settings(self) -> None:
         """
         What the server says of protocols and of time is what holds.
@@ -872,18 +858,3 @@ class LenientTests(SslCase):
         self.assertFalse(leg.closed)
         here.pass_time(0.2)
         self.assertTrue(leg.closed)
-
-
-def _gone_at_second(peek: Callable[[int], bytes | None]) -> Callable[[int], bytes | None]:
-    """
-    Look once, and then at nobody.
-    """
-    looks = []
-
-    def once(limit: int) -> bytes | None:
-        looks.append(limit)
-        if len(looks) > 1:
-            raise ConnectionResetError
-        return peek(limit)
-
-    return once

@@ -52,6 +52,15 @@ class ChannelTests(SynchronousTestCase):
         self.assertTrue(self.client.handshake())
         self.assertTrue(self.server.handshake())
 
+    def test_newest(self) -> None:
+        """
+        It knows whether TLS 1.3 was agreed on.
+        """
+        for version, newest in ((SSL.TLS1_2_VERSION, False), (SSL.TLS1_3_VERSION, True)):
+            self.client, self.server = Channel(tls.client()), Channel(tls.server(version))
+            self.shake()
+            self.assertEqual((self.server.newest(), self.client.newest()), (newest, newest))
+
     def test_bytes(self) -> None:
         """
         What is written is read, in bytes or a view of them, as much as was asked for.

@@ -158,6 +158,23 @@ class SocketLegTests(SynchronousTestCase):
         self.assertFalse(self.leg.fill(20))
         self.assertEqual(self.leg.held, b"0123456789abc")
 
+    def test_fill_once(self) -> None:
+        """
+        Of a leg that is watched, the socket is not asked again when it has given less than it was asked for, before
+        there is an edge; an end that came with the bytes is an end.
+        """
+        self.leg.watch()
+        self.far.send(b"word")
+        self.engine.turn()
+        self.assertTrue(self.leg.fill(10))
+        self.far.send(b"more")
+        self.assertTrue(self.leg.fill(10))
+        self.assertEqual(self.leg.held, b"word")
+        self.far.close()
+        self.engine.turn()
+        self.assertFalse(self.leg.fill(10))
+        self.assertEqual(self.leg.held, b"wordmore")
+
     def test_send(self) -> None:
         """
         What is taken is counted, 0 when nothing is; a broken connection says so.
@@ -247,7 +264,18 @@ class SocketLegTests(SynchronousTestCase):
             self.engine.turn()
             self.assertEqual(edges, [OUT])
             far.send(b"x")
+            self.engine.turn()
             self.assertEqual(other.receive(1), b"x")
+
+    def test_first_edge(self) -> None:
+        """
+        From when a leg is watched its first edge says whether there is something to receive: nobody asks before.
+        """
+        self.far.send(b"x")
+        self.leg.watch()
+        self.assertIsNone(self.leg.receive(1))
+        self.engine.turn()
+        self.assertEqual(self.leg.receive(1), b"x")
 
     def test_abort(self) -> None:
         """

@@ -503,6 +503,75 @@ class TlsLegTests(SynchronousTestCase):
             act(leg)
             self.world.until(lambda: bool(far.shake()))  # noqa: B023
 
+    def ticketed(self, version: int | None = None) -> Any:
+        """
+        A server's leg whose handshake is done, and whose tickets may wait; the end of what the far end was sent is the
+        last that was said before.
+        """
+        raw, end = self.world.plain_unix()
+        leg, far = TlsLeg(raw, tls.server(version)), TlsFar(end, tls.client())
+        leg.tickets_wait = True
+        self.world.legs.append(leg)
+        self.world.fars.append(far)
+        leg.watch()
+        self.world.until(lambda: (far.shake(), leg.handshake())[1])
+        self.sock = end.sock
+        return leg
+
+    def waiting(self) -> int:
+        """
+        How many bytes there are for the far end.
+        """
+        try:
+            return len(self.sock.recv(1 << 16, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return 0
+
+    def test_tickets_with_the_first_bytes(self) -> None:
+        """
+        A TLS 1.3 server's tickets go with its first bytes, and with its last if there are no others.
+        """
+        for act in (lambda leg: leg.send(b"word"), lambda leg: leg.finish(), lambda leg: leg.close()):
+            leg = self.ticketed()
+            self.assertIsNone(leg.receive(10))
+            self.assertEqual(self.waiting(), 0)
+            act(leg)
+            self.assertGreater(self.waiting(), 300)
+
+    def test_tickets_before_a_long_wait(self) -> None:
+        """
+        If it says nothing, they go when bytes are waited for the second time.
+        """
+        leg = self.ticketed()
+        for waiting in (False, True, True):
+            self.assertIsNone(leg.receive(10))
+            self.assertEqual(bool(self.waiting()), waiting)
+
+    def test_nothing_else_waits(self) -> None:
+        """
+        What a TLS 1.2 server says last ends the handshake: it goes at once.
+        """
+        self.ticketed(SSL.TLS1_2_VERSION)
+        self.assertGreater(self.waiting(), 0)
+
+    def test_hungry(self) -> None:
+        """
+        One that is told to begin with what the far end says begins with what is held below.
+        """
+        raw, end = self.world.plain_unix()
+        leg, far = TlsLeg(raw, tls.server()), TlsFar(end, tls.client())
+        self.world.legs.append(leg)
+        self.world.fars.append(far)
+        leg.hungry = True
+        leg.watch()
+        self.assertFalse(leg.handshake())
+        self.assertEqual(leg.connection.get_state_string(), b"before SSL initialization")
+        far.shake()
+        self.world.until(lambda: raw.fill(4096) and bool(raw.held))
+        self.assertFalse(leg.handshake())
+        self.assertEqual(raw.held, b"")
+        self.world.until(lambda: bool(far.shake()) + leg.handshake() == 2)
+
     def records_without_data(self) -> list[bytes | None]:
         """
         What a leg receives from a server that sends two tickets before its first word.

@@ -26,6 +26,7 @@ from zope.interface.verify import verifyObject
 
 from sniproxy.addresses import Address
 from sniproxy.net import transport as module
+from sniproxy.net.poller import IN
 from sniproxy.net.tls_leg import TlsLeg
 from sniproxy.net.transport import HIGH_WATER, open_protocol, twisted_address
 from tests.net.conformance import World, noise
@@ -363,7 +364,8 @@ class LegTransportTests(TransportTestCase):
         self.patch(module, "PIECE", 10)
         protocol = self.live(Recorder())
         self.far.write(noise(5000))
-        self.transport._event(1)
+        self.world.legs[-1].told |= IN  # as the poller would
+        self.transport._event(IN)
         self.assertEqual(len(protocol.received), 20)
         self.world.until(lambda: len(protocol.received) == 5000)
 

@@ -706,16 +706,26 @@ class FarEnd:
         self.error: SSL.Error | None = None
         self.heard = b""
         self.closed = False
+        self.ticketed = False
 
     def shake(self) -> FarEnd:
         """
-        Carry bytes to and fro until nothing moves any more.
+        Carry bytes to and fro until nothing moves any more. Tickets come with it, as if the server had something to say
+        by then: without them nobody resumes.
         """
         moving = True
         while moving:
             self._step()
-            moving = self._carry()
+            moving = self._carry() or self._get_tickets()
         return self
+
+    def _get_tickets(self) -> bool:
+        near = getattr(self.leg.owner, "client", None)
+        if self.ticketed or not isinstance(near, TlsLeg) or not near.established:
+            return False
+        self.ticketed = True
+        near._flush()
+        return True
 
     def say(self, data: bytes) -> None:
         """
