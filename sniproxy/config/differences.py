@@ -157,6 +157,13 @@ DIFFERENCES: Final = (
     ),
     Difference(
         ("upstream.server",),
+        "`fail_timeout` is over when it is over.",
+        "It counts in whole seconds of the clock, and lets up to one more pass.",
+        "There is no reason to wait.",
+        "balancing/choice.py",
+    ),
+    Difference(
+        ("upstream.server",),
         "Behind a server of an `upstream`, `slow_start=` is refused.",
         "",
         "nginx sells it, and it is not carried yet: a server that comes back has its whole weight at once.",

@@ -10,6 +10,7 @@ equal to the last letter. Nothing in a script depends on how long anything takes
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -84,6 +85,14 @@ class Table:
         self.met += heard.decode() or "-"
         if not heard:
             self._end(client)
+
+    def visit(self, count: int) -> None:
+        """
+        So many clients, one after the other, from seven addresses in turn.
+        """
+        for number in range(count):
+            self.come(f"127.0.0.{1 + number % 7}")
+            self.go(len(self._clients) - 1)
 
     def go(self, number: int) -> None:
         """
@@ -317,3 +326,72 @@ class SamePeers(BalancingTestCase):
         """
         group = self.servers("nobody max_fails=0", "a", "b") + "server 127.0.0.1:1 max_fails=0;"
         self.same(group, visits(12), settings="proxy_next_upstream_tries 1;")
+
+
+class GoingAndComing(BalancingTestCase):
+    """
+    Back ends that end, and are there again.
+    """
+
+    OUT: Final = 2.0
+    """C{fail_timeout} in seconds; nginx counts whole ones."""
+
+    def setUp(self) -> None:
+        """
+        All that may end, by letter.
+        """
+        super().setUp()
+        self.there: dict[str, Backend] = {}
+        for letter in "xyz":
+            self.ports[letter] = free_port()
+            self.begin(letter)
+
+    def begin(self, letter: str) -> None:
+        """
+        It is there from now on.
+        """
+        backend = self.there[letter] = Backend(greet(letter.encode()), port=self.ports[letter])
+        self.addCleanup(backend.close)
+
+    def test_weights(self) -> None:
+        """
+        A server that fails loses its turns, and gets them back when it has been aside long enough: at first one of
+        them, and its weight when that was good. Backups are there when the others are not. So it is for every method.
+        """
+        out = f"fail_timeout={self.OUT:.0f}s"
+        servers = self.servers(f"x weight=5 {out}", f"y weight=2 max_fails=2 {out}", f"z max_fails=3 {out}", "d down")
+        backups = self.servers("a backup weight=2", "b backup")
+        groups = (
+            servers + backups,
+            "least_conn; " + servers + backups,
+            "hash $remote_addr; " + servers,
+            "hash $remote_addr consistent; " + servers,
+        )
+        tables = [[Table(self, kind, group, "", "") for kind in (SNIPROXY, NGINX)] for group in groups]
+
+        def visit(count: int) -> None:
+            for table in (table for pair in tables for table in pair):
+                table.visit(count)
+                table.met += " "
+
+        visit(40)
+        self.there["x"].close()
+        visit(8)
+        self.there["y"].close()
+        visit(8)
+        for letter in "xy":
+            self.begin(letter)
+        since = time.monotonic()
+        # a whole second more, which is what nginx may take
+        eventually(lambda: time.monotonic() - since > self.OUT + 1.2, "the end of fail_timeout")
+        visit(40)
+        for letter in "xyz":
+            self.there[letter].close()
+        visit(6)
+        for group, (ours, theirs) in zip(groups, tables, strict=True):
+            self.assertEqual(ours.met, theirs.met, group)
+            self.assertEqual(ours.tries(), theirs.tries(), group)
+            _, _, _, again, last = theirs.met.split()
+            if "hash" not in group:
+                self.assertEqual(set(again), {"x", "y", "z"}, group)
+            self.assertEqual(set(last), {"a", "b"} if "backup" in group else {"-"}, group)
