@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from os import strerror
 from typing import Any, Final
 
 from twisted.internet.error import CannotListenError
@@ -22,7 +23,7 @@ from twisted.python.failure import Failure
 from sniproxy.addresses import Address, numeric
 from sniproxy.levels import ERROR
 from sniproxy.wire.cursor import WireError
-from sniproxy.wire.dns import Answer, Service, query, read_answer
+from sniproxy.wire.dns import Answer, Service, query, read_answer, text_name
 
 RESEND: Final = 5.0
 """Seconds of silence after which the next server is asked, as in nginx."""
@@ -35,6 +36,9 @@ UDP_SIZE: Final = 4096
 
 NOT_FOUND: Final = 3
 """The response code for a name that does not exist."""
+
+TOLD: Final = 3
+"""How many datagrams that are no answer to a question are told in the log: a flood of them is no flood of lines."""
 
 Log = Callable[[int, str], None]
 Dice = Callable[[int], int]
@@ -92,6 +96,7 @@ class Question:
         self._life = (1 << 31) - 1
         self._aliases = 0
         self._asked = 0
+        self._odd = 0
         self._tries: dict[Address, Try] = {}
         self._current: Try | None = None
         self._timer: IDelayedCall | None = None
@@ -122,11 +127,24 @@ class Question:
         for each in tries:
             each.close()
 
-    def wants(self, answer: Answer) -> bool:
+    def fault(self, answer: Answer, ident: int) -> str:
         """
-        Whether it is an answer to this question.
+        @param ident: the number of the question.
+        @return: why it is no answer to this question, in nginx's words; empty where it is one.
         """
-        return answer.name == self._name and answer.kind == self._kind
+        if answer.ident != ident:
+            return f"wrong ident {answer.ident} in DNS response for {text_name(self._name)}, expect {ident}"
+        if answer.name != self._name or answer.kind != self._kind:
+            return f"unexpected DNS response for {text_name(answer.name)}"
+        return ""
+
+    def odd(self, what: str) -> None:
+        """
+        Something came that is no answer.
+        """
+        self._odd += 1
+        if self._odd <= TOLD:
+            self.log(ERROR, what)
 
     def heard(self, source: Try, answer: Answer) -> None:
         """
@@ -218,9 +236,13 @@ class Try:
         question = self._question
         try:
             answer = read_answer(data)
-        except WireError:
-            return False
-        if answer.ident != int.from_bytes(self._packet[:2], "big") or not question.wants(answer):
+        except WireError as error:
+            fault = f"invalid DNS response ({error})"
+        else:
+            fault = question.fault(answer, int.from_bytes(self._packet[:2], "big"))
+        if fault:
+            if not over_tcp:  # there the end of the connection is told
+                question.odd(fault)
             return False
         if not answer.truncated:
             question.heard(self, answer)
@@ -370,7 +392,8 @@ class Stream(ClientFactory, Protocol):
         """
         Nothing listens there.
         """
-        self._over(f"connect() failed ({reason.getErrorMessage()})")
+        number = getattr(reason.value, "osError", None)
+        self._over(f"connect() failed ({f'{number}: {strerror(number)}' if number else reason.getErrorMessage()})")
 
     def close(self) -> None:
         """

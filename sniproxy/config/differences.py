@@ -514,6 +514,14 @@ DIFFERENCES: Final = (
         "common/resolver.py",
     ),
     Difference(
+        ("resolver",),
+        "Of an answer only what belongs to the name that was asked is believed, along 16 aliases at most; of the"
+        " datagrams that are no answer the first three of a question are told in the error log.",
+        "It takes all addresses of an answer, whosever they are, and tells each datagram.",
+        "Who can send one datagram shall neither choose an upstream nor fill a disk.",
+        "wire/dns.py",
+    ),
+    Difference(
         ("map", "server_name"),
         "Regular expressions run without a limit of steps: one that repeats what repeats, `(a+)+`, is a warning, "
         "since a name made for it can keep the process busy for very long.",

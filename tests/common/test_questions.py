@@ -253,6 +253,26 @@ class QuestionTests(QuestionCase):
         port.answer([Record_A("192.0.2.1")])
         self.ended(GOOD)
 
+    def test_what_is_not_believed_is_told(self) -> None:
+        """
+        The log has what came instead of an answer, in nginx's words, for the first few of a question.
+        """
+        self.ask()
+        port = self.reactor.ports[0]
+        port.answer(ident=7)
+        port.answer(name="b.example")
+        port.receive(b"x" * 5)
+        for _ in range(100):
+            port.answer(ident=8)
+        self.assertEqual(
+            self.lines,
+            [
+                (ERROR, "wrong ident 7 in DNS response for a.example, expect 1000"),
+                (ERROR, "unexpected DNS response for b.example"),
+                (ERROR, "invalid DNS response (header: needs 12 bytes where 5 are left)"),
+            ],
+        )
+
     def test_other_class_is_not_believed(self) -> None:
         """
         An answer about another class of the same name changes nothing.
@@ -396,8 +416,8 @@ class StreamTests(QuestionCase):
         self.ask(ONE, TWO)
         self.reactor.ports[0].answer(truncated=True)
         factory: Any = self.reactor.tcpClients[0][2]
-        factory.clientConnectionFailed(None, Failure(error.ConnectionRefusedError()))
-        self.assertIn("connect() failed (Connection was refused by other side.) while", self.lines[0][1])
+        factory.clientConnectionFailed(None, Failure(error.ConnectionRefusedError(111)))
+        self.assertIn("connect() failed (111: Connection refused) while", self.lines[0][1])
         self.assertEqual(len(self.reactor.ports), 2)
 
     def test_connected_too_late(self) -> None:
