@@ -192,6 +192,7 @@ class Soak:
                     if sock.connect_ex(("127.0.0.1", int(str(self.values["told"])))) == 0:
                         break
                 await asyncio.sleep(0.05)
+            await asyncio.sleep(1)  # until names are known: before that their groups have nobody, as with nginx
             await self.traffic(max(15.0, seconds / 4))
             before = await self.measure()
             await self.traffic(seconds)

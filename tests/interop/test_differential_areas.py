@@ -9,9 +9,12 @@ import struct
 from typing import Final
 
 from tests.support.differential import Case, Differential
+from tests.support.lies import NAMES
 from tests.support.proxies import SNIPROXY
 from tests.support.visits import DROP, END, HALF, Tls, Visit, hear, send, wait
 
+DIFFERENT: Final = ("other", "longchain", "selfpointer")
+"""Names of which nginx believes what does not belong to them."""
 V2: Final = b"\r\n\r\n\0\r\nQUIT\n"
 INET: Final = bytes((192, 0, 2, 1, 192, 0, 2, 2)) + struct.pack("!HH", 1111, 2222)
 PEERS: Final = ("server 127.0.0.1:@b0@ {};", "server 127.0.0.1:@b1@ {};", "server 127.0.0.1:@b2@ {};")
@@ -331,6 +334,29 @@ line"; 127.0.0.4 "ümlaut"; 127.0.0.5 ''; default plain; }
     ),
 )
 
+LIES: Final = (
+    Case(
+        "name servers that lie",
+        "resolver 127.0.0.1:@dns@ ipv6=off; resolver_timeout 1s; proxy_timeout 1s; "
+        "upstream known.test { server 127.0.0.1:@b1@; } map $remote_addr $name { "
+        + "".join(f"127.0.0.{number} {name}.a.test; " for number, name in enumerate(NAMES, 1))
+        + "127.0.0.99 known.test; } "
+        + server(0, "proxy_pass $name:@b0@;")
+        + server(1, "proxy_pass $name;"),
+        (
+            *(
+                Visit(GREETED if good else (END,), 0, f"127.0.0.{number}")
+                for number, (name, good) in enumerate(NAMES.items(), 1)
+                if name not in DIFFERENT
+            ),
+            Visit((hear(b"1:"),), 1, "127.0.0.99"),
+            Visit((END,), 1, "127.0.0.1"),
+        ),
+        "'$server_port $status $name \"$upstream_addr\"';",
+        ((r".*(DNS response|\[error\] (recv|connect)\(\) failed .* while resolving).*", ""),),
+    ),
+)
+
 ADDRESSES: Final = (
     Case(
         "addresses",
@@ -571,6 +597,12 @@ class Same(Differential):
         What is listened on, and what servers inherit.
         """
         self.check(ADDRESSES)
+
+    def test_lies(self) -> None:
+        """
+        What is made of the answers of name servers.
+        """
+        self.check(LIES)
 
     def test_verdicts(self) -> None:
         """

@@ -6,6 +6,7 @@ places that they fill:
     t0 t1           such with TLS, which say what they know of their client; t1 demands a certificate of ca
     d0 d1 d2        back ends of datagrams that put their number before what they send back
     twice mute      such that answer twice, or never
+    dns             a name server that lies, see L{tests.support.lies}
     closed closed_udp   ports at which nobody is
     a b rsa mary gone late john deep    certificates, with C{_key} behind their name the keys; see L{identities}
     pki             the folder of all these
@@ -28,6 +29,7 @@ from cryptography.x509.oid import NameOID
 from tests.support import pki
 from tests.support.backends import Talk, Visit, backend, closed_port, echo, greet
 from tests.support.clients import server_context
+from tests.support.lies import lie
 from tests.support.pki import Files
 from tests.support.ports import free_port
 from tests.support.programs import PATIENCE
@@ -63,6 +65,7 @@ def furnished(test: ProxyTestCase) -> dict[str, object]:
     for number in range(BACKENDS):
         values[f"b{number}"] = backend(test, greet(b"%d:" % number)).port
         values[f"d{number}"] = answering(test, lambda data, said=b"%d:" % number: [said + data])  # type: ignore[misc]
+    values["dns"] = answering(test, lie)
     values["twice"] = answering(test, lambda data: [b"1" + data, b"2" + data])
     values["mute"] = answering(test, lambda data: [])
     for name, asks in (("t0", None), ("t1", str(values["ca"]))):
