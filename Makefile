@@ -12,7 +12,7 @@ TRIAL ?= -m twisted.trial
 TESTS ?= tests
 BIN = $(VENV)/bin
 INSTALLED = build/$(if $(filter-out 0,$(SNIPROXY_PURE)),pure,compiled)
-INSTALLED_TESTS ?= $(addprefix tests.,balancing config endpoints logs net plugins service stream tls wire test_tap)
+INSTALLED_TESTS ?= $(addprefix tests.,balancing common config endpoints http logs net plugins service stream tls wire test_tap)
 DECLARED = setup.cfg pyproject.toml
 SOURCES = setup.py $(shell find compiling sniproxy twisted -name '*.py')
 
