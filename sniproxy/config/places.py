@@ -154,28 +154,14 @@ def _inet6(text: str, listen: bool) -> Place:
         raise ConfigError("invalid IPv6 address") from None
 
 
-def listen_place(text: str, *, need_port: bool = True) -> Place:
-    """
-    The address of C{listen}, which must have a port, with errors in its words.
-    """
-    try:
-        found = place(text, listen=True)
-        if need_port and found.family != "unix" and not found.ports:
-            raise ConfigError("no port")
-    except ConfigError as error:
-        raise ConfigError(f'{error.message} in "{text}" of the "listen" directive') from None
-    return found
-
-
 def listen_addresses(text: str, lookup: Lookup, port: int | None = None) -> tuple[Address, ...]:
     """
-    All addresses that one C{listen} means.
+    All addresses that one C{listen} means. That there is no such host is told before that there is no port.
 
     @param port: what is taken where the text has none.
     """
-    found = listen_place(text, need_port=port is None)
     try:
-        return found.addresses(lookup, port)
+        return place(text, listen=True).addresses(lookup, port)
     except ConfigError as error:
         raise ConfigError(f'{error.message} in "{text}" of the "listen" directive') from None
 

@@ -82,7 +82,8 @@ class ErrorLog:
         @param targets: each with the most talkative level that it hears.
         @param time: wall clock, seconds since the epoch.
         """
-        self._targets = tuple(targets)
+        # nginx tells the most talkative first, too
+        self._targets = tuple(sorted(targets, key=lambda target: -target[0]))
         self._time = time
         self._second = -1
         self._stamp = ""

@@ -11,7 +11,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.addresses import Address
 from sniproxy.config.places import (
     listen_addresses,
-    listen_place,
     place,
     quad,
     upstream_addresses,
@@ -90,8 +89,9 @@ class Listen(SynchronousTestCase):
             ("::1:80", "invalid port"),
             ("1.2.3.4", "no port"),
             ("*", "no port"),
-            ("a", "no port"),
-            ("5-x", "no port"),
+            ("both.example", "no port"),
+            ("a", "host not found"),
+            ("5-x", "host not found"),
             ("[::1]", "no port"),
             ("[::1", "invalid host"),
             ("[::1]5", "invalid host"),
@@ -119,7 +119,7 @@ class Listen(SynchronousTestCase):
         """
         Without looking names up the parts can be had.
         """
-        found = listen_place("a.example:5-7")
+        found = place("a.example:5-7", listen=True)
         self.assertEqual((found.family, found.host, found.ports, found.port), (None, "a.example", range(5, 8), 5))
 
 

@@ -21,7 +21,7 @@ from sniproxy.errors import ConfigErrors
 from sniproxy.interfaces import IModule
 from sniproxy.levels import ALERT, CRIT, DEBUG, EMERG, ERROR, INFO, NAMES, NOTICE, WARN
 from sniproxy.logs import error_log
-from sniproxy.logs.error_log import LONGEST, ErrorLog, errlog, error_log_of, hear_for_twisted
+from sniproxy.logs.error_log import LONGEST, ErrorLog, Hear, errlog, error_log_of, hear_for_twisted
 from sniproxy.logs.memory import MemoryLog
 from sniproxy.logs.sinks import files_of
 from tests.support.descriptors import divert
@@ -112,6 +112,20 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(log.level, INFO)
         log.write(WARN, "x")
         self.assertEqual(len(self.heard), 2)
+
+    def test_order_of_targets(self) -> None:
+        """
+        The most talkative target hears first, and of equals the first.
+        """
+        heard: list[str] = []
+
+        def target(level: int, who: str) -> tuple[int, Hear]:
+            return level, lambda spoken, line: heard.append(who)
+
+        ErrorLog([target(ERROR, "a"), target(INFO, "b"), target(ERROR, "c"), target(WARN, "d")], lambda: 0.0).write(
+            ERROR, "x"
+        )
+        self.assertEqual(heard, ["b", "d", "a", "c"])
 
     def test_nobody(self) -> None:
         """
