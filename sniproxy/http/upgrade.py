@@ -66,6 +66,7 @@ class Upgrade:
         held = self._leg.reader.held
         if held:
             upstream.hold(held)
+            self._state.bytes_received -= len(held)  # the relay receives them
         network = request.runtime.network
         options = Options(self._policy.buffer_size, False, self._policy.read_timeout)
         relay = network.relay(client, upstream)
