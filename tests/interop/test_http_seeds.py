@@ -116,12 +116,12 @@ class Printed(Differential):
             (FIRST, "certificate"): 'unexpected "}" in F:6',
             (FIRST, "trusted"): 'unknown directive "..." in F:4',
             (FIRST, "whole"): 'unknown directive "..." in F:3',
-            (SECOND, "whole"): '"server" directive is not allowed here in F:43',
+            (SECOND, "whole"): '"server" directive is not allowed here in F:41',
         }
         for (folder, name), words in said.items():
             text = self.placed(printed(f"{folder}/{name}.conf")).replace("@p@", str(free_port()))
             for kind in ("nginx", "sniproxy"):
-                self.assertEqual(self.verdict(kind, f"{folder}-{name}", text), words)  # type: ignore[arg-type]
+                self.assertEqual(self.verdict(kind, f"{folder}-{name}", text), words)
 
 
 @dataclass(frozen=True)
