@@ -35,7 +35,6 @@ COMPILED: Final = (
     "sniproxy.http.keepalive",
     "sniproxy.http.outgoing",
     "sniproxy.http.place",
-    "sniproxy.http.proxy_headers",
     "sniproxy.http.proxy_replies",
     "sniproxy.http.proxying",
     "sniproxy.http.request",
