@@ -30,8 +30,8 @@ class RewriteCase(SynchronousTestCase):
         """
         What is wrong with a directive.
         """
-        errors = self.assertRaises(ConfigErrors, Proxied, f"location / {{ {directive} }}").errors
-        return errors[0].message
+        raised = self.assertRaises(ConfigErrors, Proxied, f"location / {{ {directive} }}")
+        return str(raised.errors[0].message)
 
 
 class RedirectTests(RewriteCase):

@@ -12,6 +12,7 @@ from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.errors import BindError, TransparencyError
+from sniproxy.tls.native import session_reused
 from tests.support import pki
 from tests.support.sessions import FakeLeg, FarEnd, server_of, server_settings
 from tests.support.upstreams import Proxied, answer, asked, one
@@ -448,7 +449,7 @@ class TlsTests(SynchronousTestCase):
                 far = self.shaken(web)
                 far.say(answer(b"hi", "Connection: close"))
                 self.assertEqual(one(client).body, b"hi")
-                self.assertEqual(reused, bool(SSL._lib.SSL_session_reused(far.connection._ssl)))
+                self.assertEqual(reused, session_reused(far.connection))
 
     def test_not_shared(self) -> None:
         """
@@ -477,4 +478,4 @@ class TlsTests(SynchronousTestCase):
         self.assertTrue(client.closed)
         self.ask(web)
         again = self.shaken(web)
-        self.assertTrue(SSL._lib.SSL_session_reused(again.connection._ssl))
+        self.assertTrue(session_reused(again.connection))
