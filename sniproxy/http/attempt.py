@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from sniproxy.common.phases import OK
 from sniproxy.common.ssl_errors import broken, level_of
 from sniproxy.http.body import BodyError
 from sniproxy.http.exchange import Pairs, Reply
 from sniproxy.http.outgoing import Outgoing
 from sniproxy.http.upstream_leg import UpstreamLeg
 from sniproxy.http.upstream_states import UpstreamState
+from sniproxy.levels import WARN
 from sniproxy.wire.http1 import Data, End, Refused, ResponseHead
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ INVALID: Final = 4
 READING_HEADER: Final = "reading response header from upstream"
 READING_BODY: Final = "reading upstream"
 
+TOO_MUCH: Final = 'upstream sent more data than specified in "Content-Length" header'
 LATE: Final = "upstream timed out (110: Connection timed out)"
 
 
@@ -53,7 +56,10 @@ class Attempt:
 
     __slots__ = (
         "_ahead",
+        "_chunked",
         "_ended",
+        "_headed",
+        "_heads",
         "_held",
         "_out",
         "_outgoing",
@@ -86,6 +92,9 @@ class Attempt:
         self._out: Any = b""
         self._stuck = False
         self._torn = False
+        self._chunked = False
+        self._headed = False
+        self._heads = 0
         self._ahead: list[bytes] = []
         self._held = 0
         self._ended: Pairs | None = None
@@ -202,11 +211,14 @@ class Attempt:
                 self._upstream_ended()
                 return
             state.bytes_received += len(data)
+            if self._headed:
+                state.response_length += len(data)
             reader.feed(data)
             while (event := reader.next()) is not None:
                 if isinstance(event, Data):
                     going = self._relay(event.data)
                 elif isinstance(event, ResponseHead):
+                    self._count(event)
                     going = self._owner.answered(event)
                 else:
                     self._end(event)
@@ -220,6 +232,16 @@ class Attempt:
             elif self._outgoing.whole:
                 request.wait(self._policy.read_timeout, self._late)
         raw.again()
+
+    def _count(self, head: ResponseHead) -> None:
+        """
+        What comes behind the head that is the last one is the body, with its frames and with what it should not have.
+        """
+        self._heads += head.size
+        if head.status >= OK:
+            self._headed = True
+            self._chunked = head.chunked
+            self.state.response_length = self.state.bytes_received - self._heads
 
     def hand(self, reply: Reply) -> bool:
         """
@@ -239,7 +261,6 @@ class Attempt:
 
         @return: whether to go on.
         """
-        self.state.response_length += len(data)
         if self._stuck:
             self._ahead.append(data)
             self._held += len(data)
@@ -282,6 +303,8 @@ class Attempt:
         leg, self.leg = self.leg, None
         assert leg is not None
         self.state.trailers = event.trailers
+        if leg.reader.held:
+            request.log(WARN, "upstream sent data after final chunk" if self._chunked else TOO_MUCH)
         if self.lasting and self._outgoing.whole and not (self._out or self._torn):
             leg.leave(self._owner.pool)
         else:

@@ -17,7 +17,7 @@ class UpstreamState:
         that was kept; None if never.
     @ivar header_time: seconds until the head of its answer was there; None if never.
     @ivar response_time: seconds until it was left; None while it is in use.
-    @ivar response_length: bytes of its answer's body.
+    @ivar response_length: bytes that came behind the head of its answer, frames of chunks among them.
     @ivar bytes_sent: to it.
     @ivar bytes_received: from it.
     @ivar headers: the fields of its answer, as they came.

@@ -269,6 +269,40 @@ class ReadingTests(AttemptCase):
         self.assertFalse(upstream.closed)
         self.assertEqual(web.request().upstream_states[0].trailers, (("X", "y"),))
 
+    def test_lengths(self) -> None:
+        """
+        All that comes behind the head counts, frames of chunks among it, and heads before the last one do not.
+        """
+        web, _, upstream = self.begin()
+        upstream.arrive(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        upstream.arrive(chunked(b"one"))
+        upstream.arrive(b"0\r\n\r\n")
+        self.assertEqual(web.request().upstream_states[0].response_length, len(b"3\r\none\r\n0\r\n\r\n"))
+
+    def test_too_much(self) -> None:
+        """
+        What comes behind the end of an answer goes to nobody: the log tells of it, and the connection is not kept.
+        """
+        last = chunked(b"one") + b"0\r\n\r\n"
+        for data, words in (
+            (answer(b"abc"), 'upstream sent more data than specified in "Content-Length" header'),
+            (
+                answer(line="HTTP/1.1 304 Not Modified"),
+                'upstream sent more data than specified in "Content-Length" header',
+            ),
+            (last, "upstream sent data after final chunk"),
+        ):
+            web, client, upstream = self.begin()
+            upstream.arrive(data + answer(b"hidden"))
+            self.assertNotIn(b"hidden", client.taken())
+            (line,) = [line for line in web.lines if line.startswith("[warn]")]
+            self.assertIn(f"{words} while reading upstream, client: ", line)
+            self.assertTrue(upstream.closed)
+            self.assertEqual(
+                web.request().upstream_states[0].response_length,
+                len(data + answer(b"hidden")) - len(data.partition(b"\r\n\r\n")[0]) - 4,
+            )
+
     def test_trailers(self) -> None:
         """
         With proxy_pass_trailers on they go on.
