@@ -11,7 +11,7 @@ from typing import Final
 from tests.support.differential import Case, Differential
 from tests.support.lies import NAMES
 from tests.support.proxies import SNIPROXY
-from tests.support.visits import DROP, END, HALF, Tls, Visit, hear, send, wait
+from tests.support.visits import DROP, END, HALF, Tls, Visit, hear, send, until
 
 DIFFERENT: Final = ("other", "longchain", "selfpointer")
 """Names of which nginx believes what does not belong to them."""
@@ -92,7 +92,7 @@ HEADERS: Final = (
 IN: Final = (
     Case(
         "proxy headers",
-        "set_real_ip_from 127.0.0.0/30; proxy_protocol_timeout 300ms; proxy_timeout 300ms; "
+        "set_real_ip_from 127.0.0.0/30; proxy_protocol_timeout 500ms; proxy_timeout 500ms; "
         + server(0, "return '$proxy_protocol_addr $proxy_protocol_port $remote_addr $remote_port';", "proxy_protocol")
         + server(1, "proxy_pass 127.0.0.1:@b0@;", "proxy_protocol")
         + server(2, "deny 192.0.2.0/24; proxy_pass 127.0.0.1:@b0@;", "proxy_protocol")
@@ -114,7 +114,7 @@ IN: Final = (
     ),
     Case(
         "headers out",
-        "proxy_timeout 300ms; "
+        "proxy_timeout 500ms; "
         + server(0, "proxy_protocol on; proxy_pass 127.0.0.1:@b0@;")
         + server(1, "proxy_protocol on; proxy_pass 127.0.0.1:@b0@;", "proxy_protocol")
         + server(2, "set_real_ip_from 127.0.0.1; proxy_protocol on; proxy_pass 127.0.0.1:@b0@;", "proxy_protocol")
@@ -125,7 +125,7 @@ IN: Final = (
                 (send(b"x" * 100), hear(b"0:PROXY TCP4 127.0.0.1 127.0.0.1 11111 22222\r\n" + b"x" * 100), HALF, END)
             ),
             *(
-                Visit((send(header + b"more"), wait(0.05), HALF, END), port)
+                Visit((send(header + b"more"), until(b"more"), HALF, END), port)
                 for port in (1, 2)
                 for header in (HEADERS[0], HEADERS[1], HEADERS[13], HEADERS[20], HEADERS[25])
             ),
@@ -190,12 +190,12 @@ CHOICES: Final = (
 ENDS: Final = (
     Case(
         "ends and times",
-        "proxy_timeout 300ms; "
+        "proxy_timeout 500ms; "
         + server(0, "proxy_pass 127.0.0.1:@b0@;")
         + server(1, "proxy_half_close on; proxy_pass 127.0.0.1:@b0@;")
         + server(2, "proxy_pass 127.0.0.1:@p3@;")
         + server(3, "return bye;")
-        + server(4, "proxy_connect_timeout 300ms; proxy_pass 127.0.0.1:@closed@;")
+        + server(4, "proxy_connect_timeout 500ms; proxy_pass 127.0.0.1:@closed@;")
         + server(5, "proxy_buffer_size 64; proxy_pass 127.0.0.1:@b0@;")
         + server(6, "proxy_upload_rate 100k; proxy_pass 127.0.0.1:@b0@;")
         + server(7, "proxy_socket_keepalive on; tcp_nodelay off; proxy_pass 127.0.0.1:@b0@;", "so_keepalive=on")
@@ -392,7 +392,7 @@ ADDRESSES: Final = (
         "what is inherited",
         """
         log_format top '$server_port $status'; log_format low '$status $remote_addr'; access_log @folder@/top.log top;
-        deny 127.0.0.9; error_log @folder@/error-top.log warn; proxy_timeout 300ms; proxy_next_upstream off;
+        deny 127.0.0.9; error_log @folder@/error-top.log warn; proxy_timeout 500ms; proxy_next_upstream off;
         limit_conn_zone $server_port zone=z:1m; limit_conn z 5; set_real_ip_from 127.0.0.0/8;
         server { listen 127.0.0.1:@p0@; return a; }
         server { listen 127.0.0.1:@p1@; access_log @folder@/low.log low; return b; }

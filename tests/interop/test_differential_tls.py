@@ -142,7 +142,7 @@ HANDSHAKES: Final = (
     Case(
         "who does not shake hands",
         OWN
-        + "ssl_handshake_timeout 300ms; "
+        + "ssl_handshake_timeout 500ms; "
         + server(0, PASSING)
         + server(1, "ssl_protocols TLSv1.3;" + PASSING)
         + server(2, PASSING, "ssl proxy_protocol"),
@@ -179,7 +179,7 @@ HANDSHAKES: Final = (
     Case(
         "ends",
         OWN
-        + "proxy_timeout 300ms; "
+        + "proxy_timeout 500ms; "
         + server(0, PASSING)
         + server(1, "proxy_half_close on;" + PASSING)
         + server(2, "proxy_pass 127.0.0.1:@closed@;")
@@ -299,7 +299,7 @@ PREREAD: Final = (
     Case(
         "looking into hellos",
         "map $ssl_preread_server_name $to { hostnames; default @b0@; *.b.test @b1@; b.* @b2@; '' @b2@; } "
-        "preread_timeout 300ms; ssl_preread on; "
+        "preread_timeout 500ms; ssl_preread on; "
         + server(0, "proxy_pass 127.0.0.1:$to;", "")
         + server(1, "preread_buffer_size 90; proxy_pass 127.0.0.1:$to;", "")
         + server(2, says("ssl_preread_server_name", "ssl_preread_alpn_protocols", "ssl_preread_protocol"), "")

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from errno import ENOTCONN
+from errno import ECONNRESET, ENOTCONN, EPIPE
 from typing import Final
 
 from tests.support.backends import LINGER_ZERO
@@ -27,10 +27,10 @@ SILENCE: Final = 0.15
 
 Act = tuple[str, bytes]
 """
-What a client does: C{send} bytes, C{hear} (read as many bytes as these, or one datagram, and keep them), C{half} (end
-our direction), C{end} (read to the end and keep it), C{drop} (end with a reset: the last act), C{wait} (so many
-seconds, written as bytes), C{quiet} (nothing comes), C{bye} (end TLS in order, whether or not that is answered: the
-last act).
+What a client does: C{send} bytes, C{hear} (read as many bytes as these, or one datagram, and keep them), C{until} (read
+until these bytes come), C{half} (end our direction), C{end} (read to the end and keep it), C{drop} (end with a reset:
+the last act), C{wait} (so many seconds, written as bytes), C{quiet} (nothing comes), C{bye} (end TLS in order, whether
+or not that is answered: the last act).
 """
 
 
@@ -46,6 +46,13 @@ def hear(data: bytes = b"") -> Act:
     Read as many bytes as C{data} has; one datagram, whatever its size.
     """
     return "hear", data
+
+
+def until(data: bytes) -> Act:
+    """
+    Read until these bytes come.
+    """
+    return "until", data
 
 
 def wait(seconds: float) -> Act:
@@ -208,12 +215,12 @@ def _stream(raw: socket.socket, visit: Visit, purse: Purse, heard: list[str]) ->
         heard.append("nothing")
     except ssl.SSLError as error:
         heard.append(f"SSL: {error.reason or type(error).__name__}")
-    except (ConnectionResetError, BrokenPipeError):
-        heard.append("reset")
     except OSError as error:
-        if error.errno != ENOTCONN:
+        if error.errno not in (ECONNRESET, EPIPE, ENOTCONN):  # the last is how shutdown() learns of it
             raise
-        heard.append("reset")  # that is how shutdown() learns of it
+        if heard[-1:] == [""]:
+            heard.pop()  # which act it came to is a matter of the moment
+        heard.append("reset")
     finally:
         if client is not raw:
             client.close()
@@ -229,6 +236,10 @@ def _act(client: socket.socket, act: str, data: bytes, heard: list[str]) -> None
         client.sendall(data)
     elif act == "hear":
         heard.append(read_exactly(client, len(data)).decode("latin-1"))
+    elif act == "until":
+        heard.append("")
+        while not heard[-1].endswith(data.decode("latin-1")) and (block := client.recv(65536)):
+            heard[-1] += block.decode("latin-1")
     elif act == "half":
         client.shutdown(socket.SHUT_WR)
     elif act == "bye":
