@@ -274,7 +274,7 @@ def _name(build: Build, server: Server) -> None:
     named = list(zip(scope.nodes.get(SERVER_NAME, ()), scope[SERVER_NAME], strict=False))
     assert scope.node is not None
     for node, names in named or [(scope.node, ("",))]:
-        server.names += tuple(name for name in names if isinstance(name, str) and named)
+        server.names += tuple(_shown(name) for name in names if named)
         for listening in server.listenings:
             for name in names:
                 if isinstance(name, Regex):
@@ -284,6 +284,13 @@ def _name(build: Build, server: Server) -> None:
                     if verdict is not Verdict.TAKEN:
                         faults = build.shared.setdefault(_FAULTS, {}).setdefault(listening.address, [])
                         faults.append((verdict, name, node))
+
+
+def _shown(name: str | Regex) -> str:
+    """
+    A name as C{$server_name} and the error log have it.
+    """
+    return f"~{name.text}" if isinstance(name, Regex) else name.removeprefix(".")
 
 
 def judge_names(build: Build) -> None:

@@ -123,8 +123,9 @@ class Listening:
             server = self._names.find(name)
             if server is not None:
                 return server
-        if name:
+        if name and self._patterns:
+            data = name.encode("utf-8", "surrogateescape")
             for pattern, server in self._patterns:
-                if pattern.test(session, name.encode()):
+                if pattern.test(session, data):
                     return server
         return self.default

@@ -24,7 +24,7 @@ class Server:
 
     @ivar scope: its block of the configuration.
     @ivar listenings: the addresses it is on, in file order; whether they speak TLS is known when modules attach.
-    @ivar names: C{server_name}, in lower case, without the expressions.
+    @ivar names: C{server_name}, in lower case, without the dots that stand for more names; expressions begin with C{~}.
     @ivar phases: the handlers of each phase, in the order the modules gave them.
     @ivar content: what takes a session at the end.
     @ivar error_log: where its sessions complain.

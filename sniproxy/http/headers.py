@@ -80,3 +80,18 @@ class Headers:
         Another one with the same fields.
         """
         return Headers(self.items)
+
+
+def parted(headers: Headers, underscores: bool) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """
+    @param underscores: whether names may have them.
+    @return: the fields whose names are of letters, digits and dashes, and the others.
+    """
+    kept: list[tuple[str, str]] = []
+    passed: list[tuple[str, str]] = []
+    for pair in headers.items:
+        name = pair[0].replace("-", "")
+        if underscores:
+            name = name.replace("_", "")
+        (kept if not name or name.isalnum() else passed).append(pair)
+    return kept, passed

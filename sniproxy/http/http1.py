@@ -19,12 +19,13 @@ from sniproxy.common.ssl_errors import broken, level_of
 from sniproxy.http.body import Body, BodyError
 from sniproxy.http.exchange import Pairs, Reply
 from sniproxy.http.fields import fields_of
-from sniproxy.http.headers import Headers
+from sniproxy.http.headers import Headers, parted
 from sniproxy.http.limits import Limits
 from sniproxy.http.phases import CLIENT_CLOSED, REQUEST_TIMEOUT
 from sniproxy.http.request import Request
 from sniproxy.http.server import HttpServer
 from sniproxy.http.statuses import reason
+from sniproxy.http.uri import host_of
 from sniproxy.levels import INFO
 from sniproxy.net.legs import nothing
 from sniproxy.net.poller import ERR, HUP, RDHUP
@@ -255,6 +256,8 @@ class Http1:
         request.fields = event.fields
         request.body = Body(self, event.length)
         limits = self._limits
+        if not "".join(event.fields).replace("-", "").isalnum():
+            self._pass_over(request)
         request.keep_alive = (
             event.keep_alive
             and limits.keepalive_timeout > 0
@@ -267,6 +270,20 @@ class Http1:
             self._reader.next()  # the end of a body that is none
         session.stop_waiting()
         request.start()
+
+    def _pass_over(self, request: Request) -> None:
+        """
+        Let go of fields with strange names, C{ignore_invalid_headers} and C{underscores_in_headers}. None of them says
+        how the message is framed.
+        """
+        limits = self._limits
+        if not limits.ignore_invalid:
+            return
+        kept, passed = parted(request.headers, limits.underscores)
+        request.headers = Headers(kept)
+        for name, value in passed:
+            request.fields.pop(name.lower(), None)
+            request.info(f'client sent invalid header line: "{name}: {value}"')
 
     def _make(self) -> Request:
         session = self.session
@@ -293,6 +310,9 @@ class Http1:
         request.keep_alive = False
         request.body.done = True
         request.action = refused.action
+        if refused.host is not None:
+            request.fields = {"host": refused.host} if refused.host else {}
+            request.enter(host_of(refused.host) or "")
         request.info(refused.reason)
         request.run(request.finalize, refused.status)
 
@@ -365,8 +385,6 @@ class Http1:
                 first.append(("Transfer-Encoding", "chunked"))
             else:
                 request.keep_alive = False
-        elif length is None and self.text != "HTTP/1.0" and request.method == "HEAD" and limits.chunked:
-            first.append(("Transfer-Encoding", "chunked"))
         if request.keep_alive and not request.body.done and not self._may_discard(request):
             request.keep_alive = False
         first.append(("Connection", "keep-alive" if request.keep_alive else "close"))
@@ -391,7 +409,7 @@ class Http1:
             return not self._stuck
         if self._chunked:
             framed = chunk(data)
-            self.head_sent += len(framed) - len(data)
+            self._framed(len(framed) - len(data))
             data = framed
         elif self._left is not None:
             self._left -= len(data)
@@ -408,6 +426,13 @@ class Http1:
         self._resting = True
         self.leg.again()
         return False
+
+    def _framed(self, count: int) -> None:
+        """
+        Bytes of chunks' frames go out: they count as the body's.
+        """
+        if self.request is not None:
+            self.request.body_sent += count
 
     def flush(self) -> None:
         """
@@ -427,7 +452,7 @@ class Http1:
             request.keep_alive = False
         if self._chunked:
             last = last_chunk(trailers)
-            self.head_sent += len(last)
+            self._framed(len(last))
             self._out.append(last)
         self._ending = True
         if not self._stuck:

@@ -32,7 +32,7 @@ class Rewrite:
 
     @ivar pattern: a beginning, or an expression.
     @ivar replacement: of the beginning; of the whole text where an expression was found.
-    @ivar whole: the pattern must be all of the text, whatever its case.
+    @ivar whole: the pattern must be all of the text, whatever its case, but for a dot before it, which stays.
     """
 
     pattern: Template | Regex
@@ -50,7 +50,10 @@ class Rewrite:
             return self.replacement.render(request)
         wanted = pattern.render(request)
         if self.whole:
-            return self.replacement.render(request) if text.lower() == wanted.lower() else None
+            bare = text.removeprefix(".")
+            if bare.lower() != wanted.lower():
+                return None
+            return text[: len(text) - len(bare)] + self.replacement.render(request)
         return self.replacement.render(request) + text[len(wanted) :] if text.startswith(wanted) else None
 
 
@@ -108,19 +111,36 @@ class Cookies:
                 continue
             new = None
             if name.lower() == "domain" and self.domains:
-                new = rewritten(self.domains, request, value.removeprefix("."))
+                new = rewritten(self.domains, request, value)
             elif name.lower() == "path" and self.paths:
                 new = rewritten(self.paths, request, value)
             if new is not None:
                 attributes[place] = f"{name}={new}"
                 changed = True
-        said = next((each for each in self.flags if each.fits(request, cookie.partition("=")[0])), None)
+        key, equals, _ = cookie.partition("=")
+        said = next((each for each in self.flags if equals and each.fits(request, key)), None)
         if said is not None and said.flags:
-            wanted = dict(said.flags)
-            attributes = [each for each in attributes if each.partition("=")[0].lower() not in wanted]
-            attributes += [flag for flag in wanted.values() if flag is not None]
+            attributes = _flagged(attributes, dict(said.flags))
             changed = True
         return "; ".join([cookie, *attributes]) if changed else None
+
+
+def _flagged(attributes: list[str], wanted: dict[str, str | None]) -> list[str]:
+    """
+    @param attributes: of a cookie. Those that are there stay where they are, the others come behind them.
+    @param wanted: as in L{Flags}.
+    """
+    kept: list[str] = []
+    for each in attributes:
+        flag: str | None = each
+        name = each.partition("=")[0].lower()
+        if name in wanted:
+            flag = wanted.pop(name)
+            if flag is not None and "=" not in flag:
+                flag = each
+        if flag is not None:
+            kept.append(flag)
+    return kept + [flag for name in _SHOWN if (flag := wanted.get(name)) is not None]
 
 
 # What the directives mean.

@@ -91,5 +91,6 @@ def asked(request: Request, uri: str, prefix: int, whole: bool) -> str:
             path = path[prefix:]
         else:
             uri = ""  # changed by a rewrite in this place: what is asked for now is meant as it is
-    args = request.args
-    return f"{uri}{escape(path)}?{args}" if args else uri + escape(path)
+    if request.internal or request.asked[0] != request.uri or "%" in request.target.partition("?")[0]:
+        path = escape(path)
+    return f"{uri}{path}?{request.args}" if request.args else uri + path

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sniproxy.common.phases import BAD_GATEWAY, BAD_REQUEST, INTERNAL_SERVER_ERROR
 from sniproxy.http.attempt import ERROR, INVALID, READING_HEADER, TIMEOUT, Attempt
 from sniproxy.http.outgoing import Outgoing
-from sniproxy.http.phases import GATEWAY_TIMEOUT
+from sniproxy.http.phases import GATEWAY_TIMEOUT, LAST_CONNECTION, UNAUTHORIZED
+from sniproxy.http.proxy_replies import Kept
 from sniproxy.http.spool import Gathering, Spool
 from sniproxy.http.upgrade import SWITCHING, Upgrade
 from sniproxy.http.upstream_leg import Connecting, UpstreamLeg, Way
@@ -296,7 +297,15 @@ class Proxying:
         if hook is None:
             return False
         self._time()
+        before = request.keep_alive
+        request.keep_alive = before and status not in LAST_CONNECTION
+        if status == UNAUTHORIZED:
+            assert self._state is not None
+            challenges = [pair for pair in self._state.headers if pair[0].lower() == "www-authenticate"]
+            request.notes[Kept] = Kept(tuple(challenges))
         if not hook(request, status):
+            request.keep_alive = before
+            request.notes.pop(Kept, None)
             return False
         self.leave(failed=False)
         return True

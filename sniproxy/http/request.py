@@ -29,6 +29,7 @@ from sniproxy.http.phases import (
     LAST_CONNECTION,
     MISDIRECTED,
     MOVED_PERMANENTLY,
+    NOT_ALLOWED,
     NO_CERTIFICATE,
     NOT_FOUND,
     PLAIN_ON_TLS,
@@ -51,6 +52,10 @@ MOST_REDIRECTS: Final = 10
 LAST_PHASE: Final = HttpPhase.CONTENT
 
 _HTML: Final = "text/html"
+
+
+_REFUSED: Final = frozenset(("CONNECT", "TRACE"))
+"""One would make a tunnel of us, the other shows what proxies have added."""
 
 
 class Request(Subject):
@@ -85,22 +90,27 @@ class Request(Subject):
             return
         try:
             target = target_of(self.target, server.place.limits.merge_slashes)
+            named = target.host if target.host is not None else self.fields.get("host")
+            host = "" if named is None else host_of(named)
+            if host is None and target.host is not None:
+                raise BadTarget("no host")
         except BadTarget:
+            # what stands behind a line like this is not looked at
+            self.headers, self.fields = Headers(), {}
             self.action = "reading client request line"
             self.info("client sent invalid request")
             self.finalize(BAD_REQUEST)
             return
-        named = target.host if target.host is not None else self.fields.get("host")
-        if named:
-            host = host_of(named)
-            if host is None:
-                self.info("client sent invalid host header")
-                self.finalize(BAD_REQUEST)
-                return
-            self.host = host
-            if self.listening.by_name:
-                chosen: Any = self.listening.choose(host, self)
-                self.server, self.place = chosen, chosen.place
+        if host is None:
+            self.info("client sent invalid host header")
+            self.finalize(BAD_REQUEST)
+            return
+        self.enter(host)
+        if self.method in _REFUSED:
+            self.keep_alive = False
+            self.info(f"client sent {self.method} method")
+            self.finalize(NOT_ALLOWED)
+            return
         self.target, self.uri = target.raw, target.path
         if target.args is not None:
             self.args, self.question = target.args, True
@@ -113,6 +123,15 @@ class Request(Subject):
         self.action = ""
         self._enter(HttpPhase.POST_READ)
         self._walk()
+
+    def enter(self, host: str) -> None:
+        """
+        Go to the server of a host; empty for none.
+        """
+        self.host = host
+        if self.listening.by_name:
+            chosen: Any = self.listening.choose(host, self)
+            self.server, self.place = chosen, chosen.place
 
     def _judge(self) -> int:
         """

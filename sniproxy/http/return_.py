@@ -49,6 +49,7 @@ class Return:
         status, text = self._status, self._text
         if status >= _ERROR and (text is None or not text.text):
             return status
+        request.status = request.status or status  # which the text may show
         said = "" if text is None else text.render(request)
         if status in _REDIRECTS:
             send_elsewhere(request, status, said)

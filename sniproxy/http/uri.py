@@ -32,7 +32,7 @@ class Target:
 
     @ivar path: decoded, without C{.}, C{..} and empty segments; begins with a slash.
     @ivar args: what follows the question mark, as it was sent; None where there is no question mark.
-    @ivar raw: path and arguments as they were sent, without the scheme and authority of an absolute target.
+    @ivar raw: path, arguments and fragment as they were sent, without the scheme and authority of an absolute target.
     @ivar host: the authority of an absolute target; None where it is none.
     """
 
@@ -99,9 +99,7 @@ def target_of(text: str, merge_slashes: bool = True) -> Target:
         host, text = absolute[1], absolute[2]
         if not text.startswith("/"):
             text = "/" + text
-    if "#" in text:
-        text = text.partition("#")[0]
-    path, question, args = text.partition("?")
+    path, question, args = (text.partition("#")[0] if "#" in text else text).partition("?")
     if not _PLAIN.match(path):
         path = clean(unescape(path), merge_slashes)
     return Target(path, args if question else None, text, host)
@@ -118,7 +116,8 @@ def escape(path: str) -> str:
     return _UNSAFE.sub(lambda found: b"%%%02X" % found[0][0], data).decode("ascii")
 
 
-_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\x00-\x20/\[\]:\\@?#]+?)\.?(?::([0-9]*))?\Z")
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+?)\.?(?::([0-9]*))?\Z")
+"""RFC 3986, section 3.2.2."""
 
 
 def host_of(text: str) -> str | None:
@@ -128,6 +127,6 @@ def host_of(text: str) -> str | None:
     @return: None where it is none, as ngx_http_validate_host finds.
     """
     found = _HOST.match(text)
-    if found is None or ".." in found[1] or found[1].startswith("."):
+    if found is None or ".." in found[1] or found[1] == ".":
         return None
     return found[1].lower()

@@ -104,12 +104,14 @@ class Fault(WireError):
     @ivar status: what the client is told.
     @ivar reason: nginx's words.
     @ivar action: what was being done, in nginx's words: the log has it behind "while".
+    @ivar host: what a request's C{Host} says, empty for nothing; None where its fields were not read.
     """
 
-    def __init__(self, status: int, reason: str, action: str) -> None:
+    def __init__(self, status: int, reason: str, action: str, host: str | None = None) -> None:
         super().__init__("HTTP/1 message", reason)
         self.status = status
         self.action = action
+        self.host = host
 
 
 def body_length(section: Section, status: int, who: str, action: str) -> int | None:
@@ -208,6 +210,29 @@ def read_request_line(line: bytes) -> tuple[str, str, int]:
     return method, target, int(protocol[7:])
 
 
+def _request_length(section: Section, minor: int, most: int) -> int | None:
+    """
+    @return: as C{body_length}.
+    @raise Fault: no request has fields like these.
+    """
+    if section.wrong is not None:
+        raise _fault(section, section.wrong, BAD_REQUEST, "client", READING_HEADERS)
+    if len(section.headers) > most:
+        raise Fault(HEADER_TOO_LARGE, "client sent too many header lines", READING_HEADERS)
+    length = body_length(section, BAD_REQUEST, "client", READING_HEADERS)
+    if "host" in section.repeated:
+        one, other, *_ = section.repeated["host"]
+        words = f'client sent duplicate host header: "Host: {other}", previous value: "Host: {one}"'
+        raise Fault(BAD_REQUEST, words, READING_HEADERS)
+    if minor == 0:
+        if length is None:
+            words = 'client sent HTTP/1.0 request with "Transfer-Encoding" header'
+            raise Fault(BAD_REQUEST, words, READING_HEADERS)
+    elif "host" not in section.fields:
+        raise Fault(BAD_REQUEST, 'client sent HTTP/1.1 request without "Host" header', READING_HEADERS)
+    return length
+
+
 def read_request_head(line: bytes, block: bytes, most: int) -> RequestHead:
     """
     @param line: the request line, without its end.
@@ -217,21 +242,13 @@ def read_request_head(line: bytes, block: bytes, most: int) -> RequestHead:
     """
     method, target, minor = read_request_line(line)
     section = read_section(block)
-    if section.wrong is not None:
-        raise _fault(section, section.wrong, BAD_REQUEST, "client", READING_HEADERS)
     fields = section.fields
-    if len(section.headers) > most:
-        raise Fault(HEADER_TOO_LARGE, "client sent too many header lines", READING_HEADERS)
-    length = body_length(section, BAD_REQUEST, "client", READING_HEADERS)
-    if "host" in section.repeated:
-        words = f'client sent duplicate host header: "{fields["host"]}"'
-        raise Fault(BAD_REQUEST, words, READING_HEADERS)
-    if minor == 0:
-        if length is None:
-            words = 'client sent HTTP/1.0 request with "Transfer-Encoding" header'
-            raise Fault(BAD_REQUEST, words, READING_HEADERS)
-    elif "host" not in fields:
-        raise Fault(BAD_REQUEST, 'client sent HTTP/1.1 request without "Host" header', READING_HEADERS)
+    try:
+        length = _request_length(section, minor, most)
+    except Fault as fault:
+        hosts = section.repeated.get("host") or [fields.get("host", "")]
+        fault.host = hosts[0]
+        raise
     keep_alive, upgrade = _connection(fields, minor)
     return RequestHead(
         method,

@@ -42,12 +42,14 @@ class Refused(NamedTuple):
     @ivar reason: for the error log, in nginx's words.
     @ivar line: what is known of the message's first line.
     @ivar action: what nginx's log has behind "while".
+    @ivar host: what a request's C{Host} said, empty for nothing; None where its fields were not read.
     """
 
     status: int
     reason: str
     line: str
     action: str
+    host: str | None = None
 
 
 class Reader:
@@ -121,7 +123,7 @@ class Reader:
         self._state = REFUSED
         self._buffer = b""
         self._at = 0
-        return Refused(fault.status, fault.reason, line, fault.action)
+        return Refused(fault.status, fault.reason, line, fault.action, fault.host)
 
     def _section(self) -> int:
         """

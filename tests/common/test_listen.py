@@ -360,10 +360,10 @@ class ServerNameTests(ListenCase):
 
     def test_the_first_of_many(self) -> None:
         """
-        A server has all names of all its directives; $server_name will be the first.
+        A server has all names of all its directives, as they are shown; $server_name will be the first.
         """
-        server = self.only('listen 443; server_name A.example "~x" b.example; server_name *.c.example;').default
-        self.assertEqual(server.names, ("a.example", "b.example", "*.c.example"))
+        server = self.only('listen 443; server_name A.example "~x" .b.example; server_name *.c.example;').default
+        self.assertEqual(server.names, ("a.example", "~x", "b.example", "*.c.example"))
 
     def test_own_name(self) -> None:
         """

@@ -74,6 +74,14 @@ class ListeningTests(SynchronousTestCase):
         ):
             self.assertEqual(self.chosen(name), server)
 
+    def test_any_bytes(self) -> None:
+        """
+        Expressions are asked about whatever a client has sent.
+        """
+        self.listening.add_pattern(Regex("\xe4"), self.server("expression"))
+        self.assertEqual(self.chosen("\udce4"), "default")
+        self.assertEqual(self.chosen("\xe4"), "expression")
+
     def test_names_are_added_once(self) -> None:
         """
         The first server that has a name keeps it, and what is no name is told.

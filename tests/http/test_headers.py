@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.http.headers import Headers
+from sniproxy.http.headers import Headers, parted
 
 
 class HeadersTests(SynchronousTestCase):
@@ -55,3 +55,12 @@ class HeadersTests(SynchronousTestCase):
         other = self.headers.copy()
         other.remove("a")
         self.assertEqual((len(other), len(self.headers)), (1, 3))
+
+    def test_parted(self) -> None:
+        """
+        Names of letters, digits and dashes are one thing, others another.
+        """
+        headers = Headers([("A-1", "1"), ("b_c", "2"), ("d.e", "3"), ("-", "4")])
+        kept, passed = parted(headers, False)
+        self.assertEqual(([value for _, value in kept], [value for _, value in passed]), (["1", "4"], ["2", "3"]))
+        self.assertEqual([value for _, value in parted(headers, True)[0]], ["1", "2", "4"])

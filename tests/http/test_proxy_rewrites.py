@@ -125,10 +125,13 @@ class CookieTests(RewriteCase):
 
     def test_domain(self) -> None:
         """
-        A domain is replaced where all of it is meant, whatever its case, with a dot before it or not.
+        A domain is replaced where all of it is meant, whatever its case; a dot before it stays there, but for an
+        expression it is one of the characters.
         """
         rules = "proxy_cookie_domain .Up.Example front.example; proxy_cookie_domain ~\\.(\\w+)$ $1;"
-        self.assertEqual(self.cookie(rules, "a=b;DOMAIN=.up.EXAMPLE; Path=/"), "a=b; DOMAIN=front.example; Path=/")
+        self.assertEqual(self.cookie(rules, "a=b;DOMAIN=.up.EXAMPLE; Path=/"), "a=b; DOMAIN=.front.example; Path=/")
+        self.assertEqual(self.cookie(rules, "a=b; domain=Up.example"), "a=b; domain=front.example")
+        self.assertEqual(self.cookie(rules, "a=b; domain=.net"), "a=b; domain=net")
         self.assertEqual(self.cookie(rules, "a=b; domain=x.net"), "a=b; domain=net")
         self.assertEqual(self.cookie(rules, "a=b;domain=x;y"), "a=b;domain=x;y")
 
@@ -149,7 +152,9 @@ class CookieTests(RewriteCase):
             " proxy_cookie_flags three;"
         )
         self.assertEqual(self.cookie(rules, "ONE=x; Secure; Path=/"), "ONE=x; Path=/; HttpOnly; SameSite=Strict")
-        self.assertEqual(self.cookie(rules, "two=x; SameSite=Lax; secure"), "two=x; Secure")
+        self.assertEqual(self.cookie(rules, "two=x; SameSite=Lax; secure"), "two=x; secure")
+        self.assertEqual(self.cookie(rules, "one=x; samesite=none; a; httponly"), "one=x; SameSite=Strict; a; httponly")
+        self.assertEqual(self.cookie(rules, "two"), "two")
         self.assertEqual(self.cookie(rules, "other=x;Secure"), "other=x;Secure")
 
     def test_bare(self) -> None:

@@ -88,6 +88,7 @@ class AskedTests(SynchronousTestCase):
             "asked": ("/a/b c", "x=1"),
             "located": "/a/b c",
             "target": "/a//b%20c?x=1",
+            "internal": False,
         }
         request: Any = SimpleNamespace(**{**facts, **changed})
         return asked(request, passed, prefix, whole)
@@ -112,6 +113,16 @@ class AskedTests(SynchronousTestCase):
         """
         self.assertEqual(self.asked("/up/", 3), "/up/b%20c?x=1")
         self.assertEqual(self.asked("/up", 2, args=""), "/up/b%20c")
+
+    def test_escaped(self) -> None:
+        """
+        What the client has sent without escapes goes on without them, unless we have changed it.
+        """
+        plain: dict[str, Any] = {"uri": '/a/"b', "asked": ('/a/"b', "x=%1"), "located": '/a/"b', "args": "x=%1"}
+        sent = {**plain, "target": '/a/"b?x=%1'}
+        self.assertEqual(self.asked("/up/", 3, **sent), '/up/"b?x=%1')
+        self.assertEqual(self.asked("/up/", 3, **{**sent, "internal": True}), "/up/%22b?x=%1")
+        self.assertEqual(self.asked("/up/", 3, **{**sent, "target": "/a/%22b?x=%1"}), "/up/%22b?x=%1")
 
     def test_rewritten(self) -> None:
         """

@@ -368,6 +368,38 @@ class AnswerTests(ProxyingCase):
         web.connected().arrive(answer(b"theirs", line="HTTP/1.1 403 Forbidden"))
         self.assertEqual(one(client).body, b"theirs")
 
+    def test_intercepted_challenge(self) -> None:
+        """
+        What takes the place of 401 keeps its challenges; after 500 the connection is over, whatever is told instead.
+        """
+        web = Proxied(
+            "error_page 401 500 =200 /other; location / { proxy_pass http://192.0.2.2; proxy_intercept_errors on; }"
+            " location /other { content hello; }"
+        )
+        client = web.client(GET)
+        web.connected().arrive(answer(b"", "WWW-Authenticate: a", "www-authenticate: b", line="HTTP/1.1 401 No"))
+        found = one(client)
+        self.assertEqual((found.status, found.headers.all("www-authenticate")), (200, ["a", "b"]))
+        self.assertEqual(found.headers.get("connection"), "keep-alive")
+        client.arrive(GET)
+        web.connected().arrive(answer(b"", "WWW-Authenticate: a", line="HTTP/1.1 500 Oh"))
+        found = one(client)
+        self.assertEqual((found.headers.all("www-authenticate"), found.headers.get("connection")), ([], "close"))
+
+    def test_not_intercepted(self) -> None:
+        """
+        What no error_page is for is passed on as it is.
+        """
+        web = Proxied("error_page 404 /a; location / { proxy_pass http://192.0.2.2; proxy_intercept_errors on; }")
+        client = web.client(GET)
+        for status in (401, 500):
+            upstream = web.connected()
+            upstream.arrive(answer(b"", "WWW-Authenticate: a", "Connection: close", line=f"HTTP/1.1 {status} No"))
+            found = one(client)
+            self.assertEqual((found.status, found.headers.all("www-authenticate")), (status, ["a"]))
+            self.assertEqual(found.headers.get("connection"), "keep-alive")
+            client.arrive(GET)
+
     def test_no_page(self) -> None:
         """
         Where there is no error_page nothing is intercepted.

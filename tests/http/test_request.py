@@ -244,6 +244,40 @@ class TargetTests(RequestCase):
             self.assertEqual(self.get(web, path, *fields).status, 400)
         self.assertEqual(self.get(web, "/", version="1.0").status, 200)
 
+    def test_line_alone(self) -> None:
+        """
+        Behind a line that is wrong nothing is looked at; a host that is none is told of where it stands.
+        """
+        for path, tail in (
+            ("/..", 'invalid request while reading client request line, #"GET /.. HTTP/1.1"'),
+            ("http://a@b/", 'invalid request while reading client request line, #"GET http://a@b/ HTTP/1.1"'),
+            ("/", 'invalid host header while reading client request headers, #"GET / HTTP/1.1", host: "a@b"'),
+        ):
+            web = self.web()
+            self.assertEqual(self.get(web, path, "Host: a@b").status, 400)
+            tail = tail.replace("#", "client: 192.0.2.77, server: , request: ")
+            self.assertTrue(any(str(line).endswith(tail) for line in web.lines), web.lines)
+        self.assertEqual(self.get(self.web(), "/", "Host:").status, 400)
+
+    def test_no_host(self) -> None:
+        """
+        Who names no host comes to the server whose name is empty.
+        """
+        web = self.web("server_name a;", http="server { listen 192.0.2.1:80; content hello; }")
+        web.world.listening[0].default = web.world.listening[0].servers[1]
+        web.client(b"GET / HTTP/1.0\r\n\r\n")
+        self.assertEqual([request.server.names for request in web.over], [("",)])
+
+    def test_tunnels(self) -> None:
+        """
+        TRACE and CONNECT are allowed nowhere, and are the last of their connections.
+        """
+        for method in ("TRACE", "CONNECT"):
+            web = self.web()
+            answer = web.ask(f"{method} / HTTP/1.1")
+            self.assertEqual((answer.status, answer.headers.get("connection")), (405, "close"))
+            self.assertTrue(any(f"client sent {method} method" in str(line) for line in web.lines))
+
     def test_plain_on_tls(self) -> None:
         """
         A plain request where TLS is spoken has a page of its own.

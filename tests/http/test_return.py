@@ -41,6 +41,13 @@ class ReturnTests(SynchronousTestCase):
         answer = self.get("return 404 gone;")
         self.assertEqual((answer.status, answer.body), (404, b"gone"))
 
+    def test_its_own_status(self) -> None:
+        """
+        The text may show the status it comes with.
+        """
+        self.assertEqual(self.get("return 404 $status;").body, b"404")
+        self.assertEqual(self.get("return 302 http://h/$status;").field("location"), "http://h/302")
+
     def test_status(self) -> None:
         """
         A status alone is nginx's page from 400 on, and an empty answer below.

@@ -50,9 +50,9 @@ class TargetTests(SynchronousTestCase):
 
     def test_args(self) -> None:
         """
-        Arguments are what was sent; a fragment is nobody's business.
+        Arguments are what was sent; a fragment is no part of them, but of what was sent.
         """
-        self.assertEqual(target_of("/a?b=%31&c#d"), Target("/a", "b=%31&c", "/a?b=%31&c"))
+        self.assertEqual(target_of("/a?b=%31&c#d"), Target("/a", "b=%31&c", "/a?b=%31&c#d"))
         self.assertEqual(target_of("/a?"), Target("/a", "", "/a?"))
         self.assertEqual(target_of("/a"), Target("/a", None, "/a"))
 
@@ -140,7 +140,11 @@ class PartsTests(SynchronousTestCase):
             "1.2.3.4": "1.2.3.4",
             "": None,
             "a..b": None,
-            ".a": None,
+            ".a": ".a",
+            ".": None,
+            "a_b-c~%41": "a_b-c~%41",
+            "\u00e4": None,
+            "a{b": None,
             "a/b": None,
             "a b": None,
             "a:x": None,
