@@ -132,6 +132,12 @@ class Regex:
         self._named = tuple((name.lower(), number - 1) for name, number in compiled.groupindex.items())
         self.names = tuple(name for name, _ in self._named)
 
+    def matches(self, text: bytes) -> bool:
+        """
+        Whether the expression is found in a text; what it captured is of no interest.
+        """
+        return self._search(text) is not None
+
     def test(self, subject: Any, text: bytes) -> bool:
         """
         Look for the expression in a text, and leave what it captured in the subject.

@@ -122,6 +122,14 @@ def size(node: Node, build: Build, scope: Scope) -> int:
     return _or_fail(size_of(node.args[0]), node)
 
 
+def buffers(node: Node, build: Build, scope: Scope) -> tuple[int, int]:
+    """
+    A number of buffers and the bytes of each: C{16 8k}; neither is 0.
+    """
+    found = number_of(node.args[0]), size_of(node.args[1])
+    return _or_fail(found[0] or None, node), _or_fail(found[1] or None, node)
+
+
 def offset(node: Node, build: Build, scope: Scope) -> int:
     """
     Bytes that may be many: C{1g} too.

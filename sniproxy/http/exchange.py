@@ -69,6 +69,48 @@ class Exchange(Protocol):
         """
 
 
+class Encoder(Protocol):
+    """
+    What a body runs through on its way to the client.
+    """
+
+    def encode(self, data: bytes) -> bytes:
+        """
+        @return: what can be sent of it by now; may be empty.
+        """
+
+    def flush(self) -> bytes:
+        """
+        @return: what was kept, so that the client can read all there was.
+        """
+
+    def finish(self) -> bytes:
+        """
+        @return: the rest.
+        """
+
+
+class Encoding(Protocol):
+    """
+    How the bodies of one place are encoded.
+    """
+
+    def may_part(self, request: Request, reply: Reply) -> bool:
+        """
+        Whether parts can be sent of an answer: not of one that will be encoded. Its fields are changed where they would
+        be other ones for another client.
+
+        @param reply: the whole answer.
+        """
+
+    def encoder(self, request: Request, reply: Reply) -> Encoder | None:
+        """
+        Change the head of an answer whose body is to be encoded.
+
+        @return: None where it is sent as it is.
+        """
+
+
 class Reply:
     """
     The head of an answer.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from sniproxy.http.files import OpenFile, trouble
 from sniproxy.http.ranges import Span
+from sniproxy.http.subject import nobody_waits
 from sniproxy.levels import ALERT, CRIT
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 PIECE: Final = 65536
 """Bytes that are read at once: all that is held of a file, besides what the connection has taken."""
+
+TURN: Final = 16
+"""Pieces that may be encoded before others have their turn: however many there are, a client may take them all."""
 
 
 class FileSending:
@@ -40,12 +44,22 @@ class FileSending:
         """
         Send, now and whenever there is room again, and end the answer.
         """
-        self._request.on_writable = self._go_on
         self._go_on()
+
+    def _next_turn(self) -> None:
+        if not self._request.over:
+            self._go_on()
 
     def _go_on(self) -> None:
         request = self._request
+        request.on_writable = self._go_on
+        left = TURN
         while self._parts:
+            if request.encoder is not None and not left:
+                request.on_writable = nobody_waits
+                request.runtime.network.clock.callLater(0, request.run, self._next_turn)
+                return
+            left -= 1
             try:
                 data = self._next()
             except OSError as error:

@@ -17,7 +17,7 @@ from sniproxy.http.phases import BY_NAME, HttpPhase
 from sniproxy.logs.error_log import ErrorLog
 
 if TYPE_CHECKING:
-    from sniproxy.http.exchange import Reply
+    from sniproxy.http.exchange import Encoding, Reply
     from sniproxy.http.request import Request
     from sniproxy.http.server import HttpServer
 
@@ -39,6 +39,7 @@ class Place:
     @ivar fallback: what answers then: files.
     @ivar error_page: what else may be made of a status; answers whether it has taken the request.
     @ivar filters: what is done to the head of each answer, in order.
+    @ivar encoding: what is done to bodies, when that is done; or None.
     @ivar name: the prefix, exact path or C{@name} of a location; empty otherwise.
     @ivar exact: C{location =}.
     @ivar final: C{location ^~}: no expression is tried after it.
@@ -53,6 +54,7 @@ class Place:
         "_content_place",
         "around",
         "content",
+        "encoding",
         "error_log",
         "error_page",
         "exact",
@@ -80,6 +82,7 @@ class Place:
         self.fallback: Content | None = None
         self.error_page: Callable[[Request, int], bool] | None = None
         self.filters: list[Filter] = []
+        self.encoding: Encoding | None = None
         self.name = ""
         self.exact = False
         self.final = False
@@ -125,6 +128,7 @@ class Place:
         self.phases = tuple([] for _ in HttpPhase)
         self.content = self.fallback = self.error_page = None
         self.filters = []
+        self.encoding = None
         for each in self.inside:
             each.dissolve()
         self.inside = Locations()

@@ -398,6 +398,9 @@ class Request(Subject):
         self.reply = reply
         for change in self.place.filters:
             change(self, reply)
+        encoding = self.place.encoding
+        if encoding is not None:
+            self.encoder = encoding.encoder(self, reply)
         self.bodyless = self.method == "HEAD" or reply.status in BODYLESS
         self.exchange.begin(self, reply, self.bodyless)
 
@@ -407,13 +410,23 @@ class Request(Subject):
         """
         if self.bodyless:
             return True
+        if self.encoder is not None:
+            data = self.encoder.encode(data)
         self.body_sent += len(data)
         return self.exchange.send(data)
+
+    def _send_encoded(self, data: bytes) -> None:
+        self.body_sent += len(data)
+        self.exchange.send(data)
 
     def flush(self) -> None:
         """
         Send what was taken and is kept until there is more.
         """
+        if self.encoder is not None and not self.bodyless:
+            self._send_encoded(self.encoder.flush())
+            if self.over:
+                return
         self.exchange.flush()
 
     def end(self, trailers: Pairs = ()) -> None:
@@ -421,6 +434,10 @@ class Request(Subject):
         The answer is whole.
         """
         reply = self.reply
+        if self.encoder is not None and not self.bodyless:
+            self._send_encoded(self.encoder.finish())
+            if self.over:
+                return
         if reply is not None and reply.trailing is not None:
             trailers = (*trailers, *reply.trailing())
         self.exchange.end(trailers)

@@ -275,9 +275,10 @@ class Static:
             request.begin(Reply(status, headers))
             request.end()
             return
+        reply = Reply(OK, headers, facts.size)
         spans: tuple[Span, ...] | None = None
-        wanted = request.headers.get("range") if mine else None
-        if wanted is not None and self._most and may_be_partial(request.headers, etag, facts.modified):
+        wanted = request.headers.get("range") if mine and self._most else None
+        if wanted is not None and may_be_partial(request.headers, etag, facts.modified) and _may_part(request, reply):
             spans = spans_of(wanted, facts.size, self._most)
         if spans == ():
             _not_satisfiable(request, facts.size)
@@ -286,7 +287,7 @@ class Static:
         if spans is None:
             if self._most and mine:
                 headers.add("Accept-Ranges", "bytes")
-            reply, parts = Reply(OK, headers, facts.size), (Span(0, facts.size),) if facts.size else ()
+            parts = (Span(0, facts.size),) if facts.size else ()
         elif len(spans) == 1:
             headers.add("Content-Range", spans[0].of(facts.size))
             reply, parts = Reply(PARTIAL_CONTENT, headers, len(spans[0])), spans
@@ -301,6 +302,11 @@ class Static:
             request.end()
         else:
             FileSending(request, file, path, parts).begin()
+
+
+def _may_part(request: Request, reply: Reply) -> bool:
+    encoding = request.place.encoding
+    return encoding is None or encoding.may_part(request, reply)
 
 
 def _not_satisfiable(request: Request, size: int) -> None:

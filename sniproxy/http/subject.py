@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sniproxy.addresses import Address
 from sniproxy.http.body import Body
-from sniproxy.http.exchange import Exchange, Reply
+from sniproxy.http.exchange import Encoder, Exchange, Reply
 from sniproxy.http.headers import Headers
 from sniproxy.levels import ERROR, INFO
 from sniproxy.net.timers import NEVER
@@ -52,6 +52,7 @@ class Subject:
     @ivar body: its body.
     @ivar status: of the answer; 0 until it is known.
     @ivar reply: the head of the answer, once that was begun.
+    @ivar encoder: what the body runs through; None where it is sent as it is.
     @ivar bytes_sent: to the client, C{$bytes_sent}: heads too.
     @ivar body_sent: of the body alone.
     @ivar upstream_states: one record for each peer that was tried.
@@ -88,6 +89,7 @@ class Subject:
         "complete",
         "count",
         "due",
+        "encoder",
         "exchange",
         "fields",
         "gone",
@@ -140,6 +142,7 @@ class Subject:
         self.status = 0
         self.reply: Reply | None = None
         self.bodyless = False
+        self.encoder: Encoder | None = None
         self.body_sent = 0
         self.upstream_states: list[Any] = []
         self.upstream: str | None = None

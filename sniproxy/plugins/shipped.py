@@ -26,6 +26,7 @@ from sniproxy.common.upstream_zone import upstream_zone
 from sniproxy.config.internals import INTERNALS as internals
 from sniproxy.http.core import http_core
 from sniproxy.http.error_page import error_page
+from sniproxy.http.gzip import gzip
 from sniproxy.http.headers_filter import headers
 from sniproxy.http.proxy import http_proxy
 from sniproxy.http.rewrite import rewrite
@@ -50,6 +51,7 @@ __all__ = [
     "error_page",
     "geo",
     "hash_",
+    "gzip",
     "headers",
     "http_core",
     "http_proxy",

@@ -69,6 +69,12 @@ class CaptureTests(SynchronousTestCase):
         self.assertEqual(subject.captures, ("ab", ""))
         self.assertEqual(subject.values, {"first": "ab", "sec": ""})
 
+    def test_matches(self) -> None:
+        """
+        Whether there is a match can be asked alone.
+        """
+        self.assertEqual([Regex("^a").matches(text) for text in (b"ab", b"ba")], [True, False])
+
     def test_whether_it_captures(self) -> None:
         """
         It is known whether there are groups that capture.

@@ -122,6 +122,9 @@ class Converters(SynchronousTestCase):
         for convert, word in ((values.size, "1g"), (values.offset, "x"), (values.time, "1y"), (values.seconds, "1ms")):
             self.refused('"d" directive invalid value', convert, word)
         self.refused('"d" directive invalid number', values.number, "x")
+        self.assertEqual(self.convert(values.buffers, "4", "8k"), (4, 8192))
+        for words in (("0", "8k"), ("4", "0"), ("x", "8k"), ("4", "x")):
+            self.refused('"d" directive invalid value', values.buffers, *words)
 
     def test_number_within(self) -> None:
         """

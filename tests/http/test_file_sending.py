@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.http.exchange import Reply
-from sniproxy.http.file_sending import PIECE, FileSending
+from sniproxy.http.file_sending import PIECE, TURN, FileSending
 from sniproxy.http.ranges import Span
+from tests.support.encodings import Keeping
 from tests.support.requests import Answer, MemoryDisk, Site
 
 BIG = bytes(range(256)) * 1024
@@ -125,3 +128,27 @@ class SendingTests(SynchronousTestCase):
         answer.more_room(None)
         self.assertTrue(answer.aborted)
         self.assertEqual(self.site.said(), ['[crit] *1 read() "/big" failed (5: Input/output error)'])
+
+    def test_turns(self) -> None:
+        """
+        However fast a client takes what is encoded, others have their turn in between; one that goes meanwhile is left
+        alone.
+        """
+        clock = Clock()
+        self.site.runtime.network = SimpleNamespace(clock=clock)
+        self.disk.contents["/big"] = bytes(PIECE * (TURN + 1))
+        whole = [Span(0, PIECE * (TURN + 1))]
+        coded = Keeping()
+        self.site.server.place.encoding = coded
+        answer = self.send(whole)
+        self.assertEqual((coded.came, answer.ended), (TURN, False))
+        assert answer.request is not None
+        answer.request.on_writable()
+        self.assertEqual(coded.came, TURN)
+        clock.advance(0)
+        self.assertEqual((coded.came, answer.ended), (TURN + 1, True))
+        answer = self.send(whole)
+        answer.abort()
+        clock.advance(0)
+        self.assertEqual(coded.came, 2 * TURN + 1)
+        self.assertEqual(self.disk.open_files, 0)

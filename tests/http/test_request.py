@@ -4,6 +4,7 @@ Tests for L{sniproxy.http.request}.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from sniproxy.common.ssl_variables import TlsFacts
 from sniproxy.http.exchange import Reply
 from sniproxy.http.request import Request
 from sniproxy.tls.verify import Judgement
+from tests.support.encodings import Keeping
 from tests.support.webs import Answer, Web, answers, head
 
 
@@ -489,3 +491,41 @@ class AnswerTests(RequestCase):
         self.requests[0].respond(201, b"x", "a/b", [("Content-Type", "c/d")])
         (answer,) = answers(leg.taken())
         self.assertEqual((answer.status, answer.headers.all("content-type"), answer.body), (201, ["c/d"], b"x"))
+
+    def test_encoded(self) -> None:
+        """
+        What a place encodes is sent when it was flushed, or is whole; without a body there is nothing to do.
+        """
+        web = self.web("content hold;")
+        self.steps.places[""].encoding = keeping = Keeping()
+        leg = web.client(head("GET / HTTP/1.1"))
+        (request,) = self.requests
+        request.begin(Reply(200, (), 6))
+        self.assertTrue(request.send(b"abc"))
+        request.flush()
+        self.assertEqual(leg.taken().partition(b"\r\n\r\n")[2], b"3\r\nabc\r\n")
+        request.send(b"def")
+        request.end()
+        self.assertEqual(leg.taken(), b"4\r\ndef.\r\n0\r\n\r\n")
+        leg = web.client(head("HEAD / HTTP/1.1"))
+        request = self.requests[1]
+        request.begin(Reply(200, (), 6))
+        request.send(b"abc")
+        request.flush()
+        request.end()
+        self.assertEqual((leg.taken().partition(b"\r\n\r\n")[2], keeping.came), (b"", 2))
+
+    def test_encoded_for_nobody(self) -> None:
+        """
+        A client that has gone meanwhile ends it.
+        """
+        for step in (Request.flush, Request.end):
+            web = self.web("content hold;")
+            self.steps.places[""].encoding = Keeping()
+            leg = web.client(head("GET / HTTP/1.1"))
+            request = self.requests[-1]
+            request.begin(Reply(200))
+            request.send(b"a" * 100000)
+            leg._broken = BrokenPipeError(errno.EPIPE, "Broken pipe")
+            step(request)
+            self.assertTrue(request.over)

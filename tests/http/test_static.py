@@ -16,6 +16,7 @@ from sniproxy.http.dates import http_date
 from sniproxy.http.pages import page
 from sniproxy.http.static import StaticModule, static
 from sniproxy.interfaces import IModule
+from tests.support.encodings import Keeping
 from tests.support.requests import Answer, MemoryDisk, Site
 
 DATE = http_date(MemoryDisk.MODIFIED)
@@ -215,6 +216,15 @@ class WantedTests(StaticTestCase):
         self.made("max_ranges 1;")
         self.assertEqual(self.get("/n.txt", ("Range", "bytes=0-0,2-2")).status, 200)
         self.assertEqual(self.get("/n.txt", ("Range", "bytes=0-0")).status, 206)
+
+    def test_encoded(self) -> None:
+        """
+        Of what is encoded on its way there are no parts.
+        """
+        for place in self.site.by_scope.values():
+            place.encoding = Keeping()
+        answer = self.get("/n.txt", ("Range", "bytes=2-4"))
+        self.assertEqual((answer.status, answer.body), (200, b"0123456789."))
 
     def test_not_satisfiable(self) -> None:
         """

@@ -108,6 +108,7 @@ class _Runtime:
         self.deadlines = _Deadlines()
         self.wall = NOW
         self.faults: list[BaseException] = []
+        self.network: Any = None
 
     def now(self) -> float:
         """
