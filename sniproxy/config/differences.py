@@ -557,5 +557,51 @@ DIFFERENCES: Final = (
         "Putting a deadline off costs nothing, however often it is done.",
         "net/timers.py",
     ),
+    Difference(
+        ("proxy_buffering", "proxy_buffers", "proxy_max_temp_file_size"),
+        "Of an answer that the client takes slowly as much is held in memory as `proxy_buffers` say, and the upstream"
+        " waits.",
+        "It writes the rest to temporary files, up to `proxy_max_temp_file_size`.",
+        "An upstream that waits costs less than a disk; bodies of requests are kept in files as nginx keeps them.",
+        "http/attempt.py",
+    ),
+    Difference(
+        ("proxy_buffering",),
+        "What has come of an answer goes out as soon as it is worth a segment, however small `proxy_buffers` are.",
+        "It waits until a buffer is full.",
+        "Nobody waits for less than what can be sent.",
+        "http/attempt.py",
+    ),
+    Difference(
+        ("proxy_set_header",),
+        "`Content-Length` and `Transfer-Encoding` cannot be set: where a body ends is said by who writes it. With"
+        " `proxy_pass_request_body off` no length is told.",
+        "It sends what is set, true or not.",
+        "Two answers to where a request ends are how requests are smuggled.",
+        "http/proxy_headers.py",
+    ),
+    Difference(
+        ("proxy_pass", "proxy_set_header", "proxy_method"),
+        "A variable that would bring a line end or a NUL into a request for an upstream, or a blank into its target,"
+        " makes it `400`.",
+        "It sends them.",
+        "They would be read as another field, or another request.",
+        "http/outgoing.py",
+    ),
+    Difference(
+        ("proxy_ssl_session_reuse", "keepalive"),
+        "Sessions and connections serve those alone who would have made the very same ones: other trust, another name or"
+        " another local address is another upstream.",
+        "They are shared by all locations of a group.",
+        "What was judged by one rule would pass for judged by another.",
+        "http/upstream_leg.py",
+    ),
+    Difference(
+        ("proxy_pass",),
+        "An answer 101 to a request that asked for no other protocol is a bad one.",
+        "Older versions pass it on.",
+        "What follows it could be read in two ways.",
+        "http/proxying.py",
+    ),
 )
 """In the order in which an operator meets them: reading, processes, TLS with clients and upstreams, names and bytes."""

@@ -329,7 +329,7 @@ class OpenSsl(HttpProxyTestCase):
             "s_server", need("openssl"), "s_server", "-accept", f"127.0.0.1:{port}", "-WWW",
             "-cert", identity.certificate, "-key", identity.key,
         )  # fmt: skip
-        server.ready(lambda: not socket.create_connection(("127.0.0.1", port)).close(), "s_server")
+        server.ready(lambda: "ACCEPT" in server.output(), "s_server")
         write_text(self.path("page.html"), "x" * 100_000)
         self.edge(f"location / {{ proxy_pass https://127.0.0.1:{port}; }}")
         self.assertEqual(len(self.curl("/page.html")), 100_000)
