@@ -590,8 +590,8 @@ DIFFERENCES: Final = (
     ),
     Difference(
         ("proxy_ssl_session_reuse", "keepalive"),
-        "Sessions and connections serve those alone who would have made the very same ones: other trust, another name or"
-        " another local address is another upstream.",
+        "Sessions and connections serve those alone who would have made the very same ones: other trust, another name"
+        " or another local address is another upstream.",
         "They are shared by all locations of a group.",
         "What was judged by one rule would pass for judged by another.",
         "http/upstream_leg.py",
