@@ -41,6 +41,9 @@ _STATUSES: Final = frozenset((200, 403, 404))
 
 _ZLIB: Final = "zlib is given each piece as it comes"
 
+PAGE: Final = 4096
+"""Bytes that are sent at a time, but for the last ones: less is kept, as nginx keeps it in a buffer."""
+
 _GZIP_FORMAT: Final = 16
 """What zlib is to add to the exponent of the window, to write the format of gzip."""
 
@@ -131,7 +134,7 @@ class Deflater:
     @ivar ratio: how many times shorter it has become, C{$gzip_ratio}; None until it is whole.
     """
 
-    __slots__ = ("_came", "_dirty", "_level", "_memory", "_sent", "_window", "_zlib", "ratio")
+    __slots__ = ("_came", "_dirty", "_kept", "_level", "_memory", "_sent", "_window", "_zlib", "ratio")
 
     def __init__(self, level: int, window: int, length: int | None) -> None:
         """
@@ -147,6 +150,7 @@ class Deflater:
         self._window = window
         self._memory = memory
         self._zlib: Any = None
+        self._kept = b""
         self._came = 0
         self._sent = 0
         self._dirty = False
@@ -158,7 +162,12 @@ class Deflater:
         """
         self._came += len(data)
         self._dirty = True
-        return self._told(self._engine().compress(data))
+        kept = self._kept + self._engine().compress(data)
+        if len(kept) < PAGE:
+            self._kept = kept
+            return b""
+        self._kept = b""
+        return self._told(kept)
 
     def flush(self) -> bytes:
         """
@@ -167,14 +176,16 @@ class Deflater:
         if not self._dirty:
             return b""
         self._dirty = False
-        return self._told(self._engine().flush(zlib.Z_SYNC_FLUSH))
+        kept, self._kept = self._kept, b""
+        return self._told(kept + self._engine().flush(zlib.Z_SYNC_FLUSH))
 
     def finish(self) -> bytes:
         """
         @see: L{sniproxy.http.exchange.Encoder.finish}
         """
-        data = self._told(self._engine().flush(zlib.Z_FINISH))
+        data = self._told(self._kept + self._engine().flush(zlib.Z_FINISH))
         self._zlib = None
+        self._kept = b""
         thousandths = self._came * 1000 // self._sent
         self.ratio = "{}.{:02}".format(*divmod(thousandths // 10 + (thousandths % 10 > 4), 100))
         return data

@@ -5,6 +5,7 @@ Bodies that are compressed.
 from __future__ import annotations
 
 import gzip as reference
+import os
 import zlib
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from zope.interface.verify import verifyObject
 
 from sniproxy.errors import ConfigErrors
 from sniproxy.http.exchange import Reply
-from sniproxy.http.gzip import DIRECTIVES, Deflater, GzipModule, gzip
+from sniproxy.http.gzip import DIRECTIVES, PAGE, Deflater, GzipModule, gzip
 from sniproxy.http.headers import Headers
 from sniproxy.interfaces import IModule
 from tests.support.requests import Answer, Site
@@ -48,6 +49,15 @@ class DeflaterTests(SynchronousTestCase):
         deflater = Deflater(1, 15, None)
         self.assertEqual(reference.decompress(deflater.finish()), b"")
         self.assertEqual(deflater.ratio, "0.00")
+
+    def test_pages(self) -> None:
+        """
+        There is nothing to be sent until it is worth it.
+        """
+        deflater = Deflater(1, 15, None)
+        sizes = [len(deflater.encode(bytes(os.urandom(100)))) for _ in range(2000)]
+        self.assertEqual([size for size in sizes if 0 < size < PAGE], [])
+        self.assertGreater(sum(sizes), PAGE)
 
     def test_flush(self) -> None:
         """

@@ -48,7 +48,8 @@ class Understood:
                 raw += event.data
             else:
                 head = event
-        assert head is not None
+        if head is None:
+            raise AssertionError(data)
         self.sent = len(raw)
         self.encoded = "gzip" in head.fields.get("content-encoding", "")
         self.body = zlib.decompress(raw, 31) if self.encoded and raw else raw
