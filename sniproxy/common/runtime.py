@@ -187,7 +187,7 @@ class Runtime:
         Say in the log who has come, and where.
         """
         error_log = session.server.error_log
-        if error_log.level >= INFO:
+        if error_log.level >= INFO and session.server.greets:
             who = session.peer.text
             udp = "udp " if session.listening.udp else ""
             error_log.write(INFO, f"{udp}client {who} connected to {session.listening.text}", session.number)

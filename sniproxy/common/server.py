@@ -24,6 +24,7 @@ class Server:
 
     @ivar scope: its block of the configuration.
     @ivar listenings: the addresses it is on, in file order; whether they speak TLS is known when modules attach.
+    @ivar greets: whether the error log tells of each client that comes.
     @ivar names: C{server_name}, in lower case, without the dots that stand for more names; expressions begin with C{~}.
     @ivar phases: the handlers of each phase, in the order the modules gave them.
     @ivar content: what takes a session at the end.
@@ -60,6 +61,7 @@ class Server:
         self.ocsp: Any = None
         self.tls_of: Callable[[Session], Any] | None = None
         self.lent_of: Callable[[Session], Any] | None = None
+        self.greets = True
         self._content_place = -1
 
     def handle(self, phase: Phase, handler: Handler) -> None:

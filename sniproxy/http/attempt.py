@@ -303,7 +303,7 @@ class Attempt:
         leg, self.leg = self.leg, None
         assert leg is not None
         self.state.trailers = event.trailers
-        if leg.reader.held:
+        if leg.reader.held and request.method != "HEAD":  # there nobody reads on
             request.log(WARN, "upstream sent data after final chunk" if self._chunked else TOO_MUCH)
         if self.lasting and self._outgoing.whole and not (self._out or self._torn):
             leg.leave(self._owner.pool)

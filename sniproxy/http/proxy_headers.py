@@ -27,7 +27,7 @@ class HeaderPlan:
     The fields of one location's requests.
     """
 
-    __slots__ = ("_dropped", "_host", "_passes", "_sets")
+    __slots__ = ("_connection", "_dropped", "_host", "_passes", "_sets")
 
     def __init__(self, sets: Sequence[tuple[str, Template]] = (), passes: bool = True) -> None:
         """
@@ -39,6 +39,17 @@ class HeaderPlan:
         self._host = "host" not in named
         self._dropped = named | HOP_BY_HOP | FRAMING | {"host"}
         self._passes = passes
+        self._connection = next((template for name, template in sets if name.lower() == "connection"), None)
+
+    def lasting(self, request: Request, otherwise: bool) -> bool:
+        """
+        Whether the connection of a request may be kept: whoever is told, or takes it for granted, that it is the last
+        one closes it, and the next one would run into that.
+
+        @param otherwise: what the version of the request says.
+        """
+        said = "" if self._connection is None else self._connection.render(request).lower()
+        return "close" not in said if otherwise else "keep-alive" in said
 
     def fields(self, request: Request, host: str, framing: tuple[str, str] | None) -> list[tuple[str, str]]:
         """

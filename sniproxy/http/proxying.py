@@ -269,7 +269,9 @@ class Proxying:
         if status == SWITCHING:
             self._switch(attempt, state, head)
             return False
-        attempt.lasting = head.keep_alive and head.version[1] > 0
+        attempt.lasting = (
+            head.keep_alive and head.version[1] > 0 and policy.headers.lasting(request, policy.version >= (1, 1))
+        )
         if status >= 300:
             kind = policy.next_statuses.get(status, 0)
             if kind and self._choice.tries > 1 and self._again(kind):

@@ -23,6 +23,7 @@ class HttpServer(Server):
     def __init__(self, scope: Scope, error_log: ErrorLog, tcp_nodelay: bool, limits: Any) -> None:
         super().__init__(scope, error_log, tcp_nodelay)
         self.lenient = True
+        self.greets = False
         self.place = Place(scope, self, error_log, limits)
         self.named: dict[str, Place] = {}
         self.verify = "off"

@@ -303,6 +303,14 @@ class ReadingTests(AttemptCase):
                 len(data + answer(b"hidden")) - len(data.partition(b"\r\n\r\n")[0]) - 4,
             )
 
+    def test_a_body_for_head(self) -> None:
+        """
+        A body behind the answer to HEAD is nobody's, and nothing to tell of.
+        """
+        web, _, upstream = self.begin("", head("HEAD / HTTP/1.1"))
+        upstream.arrive(answer(b"hidden"))
+        self.assertEqual(([line for line in web.lines if "[warn]" in line], upstream.closed), ([], True))
+
     def test_trailers(self) -> None:
         """
         With proxy_pass_trailers on they go on.

@@ -107,7 +107,7 @@ class RequestTests(ConnectionCase):
 
     def test_one(self) -> None:
         """
-        A request is answered, and the connection kept for the next one.
+        A request is answered, and the connection kept for the next one; nothing of it is in the error log.
         """
         web = self.web()
         leg = web.client(GET)
@@ -123,6 +123,7 @@ class RequestTests(ConnectionCase):
         self.assertTrue(leg.closed)
         self.assertEqual([request.count for request in web.over], [1, 2])
         self.assertEqual([request.complete for request in web.over], [True, True])
+        self.assertEqual(web.lines, [])
 
     def test_every_cut(self) -> None:
         """
@@ -323,7 +324,7 @@ class AnswerTests(ConnectionCase):
 
     def test_head_only(self) -> None:
         """
-        The answer to HEAD has the head of one to GET, and no body; where nobody knows its length it has no frames either.
+        The answer to HEAD has the head of one to GET, and no body; without a length it has no frames either.
         """
         _, leg, request = self.begun(Reply(200, length=5), "HEAD /h HTTP/1.1")
         request.send(b"12345")

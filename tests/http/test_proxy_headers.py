@@ -43,6 +43,19 @@ class HeaderPlanTests(SynchronousTestCase):
         plan = HeaderPlan([(name, template(value)) for name, value in sets], passes)
         return plan.fields(request, "up.example", framing)
 
+    def test_lasting(self) -> None:
+        """
+        A connection may be kept as the version has it, unless the configuration tells the upstream otherwise.
+        """
+        for sets, expected in (
+            ((), (False, True)),
+            ((("connection", "Keep-Alive"),), (True, True)),
+            ((("Connection", "$c"),), (False, False)),
+            ((("Connection", ""),), (False, True)),
+        ):
+            plan = HeaderPlan([(name, template(value)) for name, value in sets])
+            self.assertEqual(tuple(plan.lasting(subject(c="Close"), new) for new in (False, True)), expected)
+
     def test_default(self) -> None:
         """
         Host is the upstream's; the client's fields go on, but for those that concern its connection to us.

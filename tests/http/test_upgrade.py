@@ -74,7 +74,7 @@ class UpgradeTests(SynchronousTestCase):
         self.assertFalse(client.closed)
         self.web.world.pass_time(3)
         self.assertTrue(client.closed and upstream.closed)
-        self.assertIn("[info] *1 upstream timed out (110: Connection timed out) while proxying", self.web.lines[1])
+        self.assertIn("[info] *1 upstream timed out (110: Connection timed out) while proxying", self.web.lines[0])
 
     def test_upstream_breaks(self) -> None:
         """
@@ -96,7 +96,7 @@ class UpgradeTests(SynchronousTestCase):
         upstream.arrive(b"x")
         self.assertTrue(upstream.closed)
         self.assertEqual(self.web.complaints(), [])
-        self.assertIn("[info] *1 send() failed (32: Broken pipe) while sending to client", self.web.lines[1])
+        self.assertIn("[info] *1 send() failed (32: Broken pipe) while sending to client", self.web.lines[0])
 
     def test_gone(self) -> None:
         """

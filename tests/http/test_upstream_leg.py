@@ -253,7 +253,7 @@ class ConnectingTests(SynchronousTestCase):
         attempt.fail(errno.ENOENT, at_once=True)
         self.assertEqual(one(client).status, 502)
         (line,) = self.web.complaints()
-        self.assertIn("[crit] *1 connect() to unix:/run/x failed (2: No such file or directory)", self.web.lines[1])
+        self.assertIn("[crit] *1 connect() to unix:/run/x failed (2: No such file or directory)", self.web.lines[0])
         self.assertIn('upstream: "http://unix:/run/x:/y/z"', line)
 
     def test_late(self) -> None:
@@ -309,7 +309,7 @@ class ConnectingTests(SynchronousTestCase):
         """
         error = TransparencyError(1, os.strerror(1))
         self.assertTrue(self.bound("/bound", error).startswith(f"{error.call} failed (1: "))
-        self.assertTrue(self.web.lines[1].startswith("[alert]"))
+        self.assertTrue(self.web.lines[0].startswith("[alert]"))
 
     def test_gone(self) -> None:
         """
