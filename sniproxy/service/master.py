@@ -243,12 +243,13 @@ class MasterService(Service):
         if crew.accepts:
             for older in self._crews[: self._crews.index(crew)]:
                 older.quit()
-            if crew is self._crews[-1]:
-                close_queues(self._left, self._queues)
-                self._left = {}
         if self._again and not self._quitting and self._stopping is None:
+            # first: it may want sockets again that those who were just told to go have not closed yet
             self._again = False
             self._reload()
+        if crew.accepts and crew is self._crews[-1]:
+            close_queues(self._left, self._queues)
+            self._left = {}
 
     def _crew_gone(self) -> None:
         # Configurations are full of circles; the collector looks seldom, and would keep hundreds, keys and all.

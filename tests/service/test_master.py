@@ -263,6 +263,26 @@ class ReloadTests(MasterCase):
         self.assertEqual((len(self.living()), self.told(*self.living())), (6, [["quit"]] * 4 + [[]] * 2))
         self.assertEqual(self.lines().count("reconfiguring"), 2)
 
+    def test_again_with_what_was_left(self) -> None:
+        """
+        A reload that has waited may want a socket again that the one before has left, and gets it; workers that end
+        may still have it, so that another could not be bound. Without it, or where it is wrong, it is closed.
+        """
+        for text, names in ((("a", "b"), ["a", "b"]), (("a",), ["a"]), (("a", "nonsense/x/y"), ["a"])):
+            service = self.working("a", "b")
+            left = self.opened(service)["b"][0]
+            self.configure("a", more="worker_processes 2;")
+            self.signalled(signal.SIGHUP)
+            self.configure(*text, more="worker_processes 2;")
+            self.signalled(signal.SIGHUP)
+            self.ready(*self.living()[2:])
+            self.assertEqual(self.opened(service).get("b", [None])[0], left if "b" in names else None)
+            self.ready(*self.living()[4:])
+            self.assertEqual((self.names(), left.fileno() >= 0), (names, "b" in names))
+            self.signalled(signal.SIGQUIT)
+            for process in self.living():
+                process.end()
+
     def test_again_and_the_end(self) -> None:
         """
         A reload that waits is forgotten when all is to end.
