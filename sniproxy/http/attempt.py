@@ -145,6 +145,8 @@ class Attempt:
                 self._out = piece
             raw.again()
         except BodyError as error:
+            if error.reason:
+                self._request.error(error.reason)
             self._owner.give_up(error.status)
         except OSError as error:
             self._unsent(error)

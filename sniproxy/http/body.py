@@ -13,11 +13,13 @@ class BodyError(Exception):
     There will be no whole body.
 
     @ivar status: what the request comes to: 400, 408, 413, 499.
+    @ivar reason: what the log is to be told; empty where it has been told.
     """
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, reason: str = "") -> None:
         super().__init__(status)
         self.status = status
+        self.reason = reason
 
 
 def _nothing() -> None:
@@ -60,9 +62,10 @@ class Body:
             return b""
         data: bytes | None = self._exchange.read_body()
         if data:
+            before = self.received
             self.received += len(data)
             if self.most and self.received > self.most and not self.discarded:
-                raise BodyError(413)
+                raise BodyError(413, f"client intended to send too large chunked body: {before}+{len(data)} bytes")
         elif data is not None:
             self.done = True
         return data

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 from sniproxy.common.phases import INTERNAL_SERVER_ERROR
 from sniproxy.http.body import BodyError
-from sniproxy.http.phases import TOO_LARGE
 from sniproxy.levels import CRIT
 
 if TYPE_CHECKING:
@@ -151,8 +150,8 @@ class Gathering:
                     return
                 self._spool.add(data)
             except BodyError as error:
-                if error.status == TOO_LARGE:
-                    request.error(f"client intended to send too large chunked body: {body.received} bytes")
+                if error.reason:
+                    request.error(error.reason)
                 request.finalize(error.status)
                 return
             except OSError as error:

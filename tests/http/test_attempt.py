@@ -215,6 +215,20 @@ class StreamingTests(AttemptCase):
         self.assertTrue(upstream.closed)
         self.assertEqual(web.complaints(), [])
 
+    def test_too_large(self) -> None:
+        """
+        A client that sends more than it may is refused, and the log says why.
+        """
+        web, client, upstream = self.begin(
+            "proxy_request_buffering off; client_max_body_size 4;",
+            head("POST / HTTP/1.1", "Transfer-Encoding: chunked"),
+        )
+        client.arrive(b"3\r\nabc\r\n")
+        client.arrive(b"2\r\nde\r\n")
+        self.assertEqual(one(client).status, 413)
+        self.assertTrue(upstream.closed)
+        self.said(web, "client intended to send too large chunked body: 3+2 bytes while sending request to upstream")
+
     def test_answered_meanwhile(self) -> None:
         """
         An answer is passed on while the body is still coming, and what follows of that is not asked for.

@@ -53,6 +53,8 @@ class BodyTests(SynchronousTestCase):
         body.most = 3
         body.on_data()
         self.assertEqual(body.read(), b"abc")
-        self.assertEqual(self.assertRaises(BodyError, body.read).status, 413)
+        error = self.assertRaises(BodyError, body.read)
+        self.assertEqual(error.status, 413)
+        self.assertEqual(error.reason, "client intended to send too large chunked body: 3+1 bytes")
         body.discarded = True
         self.assertEqual(body.read(), b"e")

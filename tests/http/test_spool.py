@@ -154,7 +154,7 @@ class GatheringTests(SynchronousTestCase):
         web = self.web("client_max_body_size 4;")
         answer = web.ask("POST / HTTP/1.1", "Transfer-Encoding: chunked", body=b"5\r\nabcde\r\n0\r\n\r\n")
         self.assertEqual(answer.status, 413)
-        self.assertIn("client intended to send too large chunked body: 5 bytes while reading client", web.lines[0])
+        self.assertIn("client intended to send too large chunked body: 0+5 bytes while reading client", web.lines[0])
 
     def test_broken(self) -> None:
         """
