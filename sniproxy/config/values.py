@@ -166,9 +166,9 @@ def number_within(low: int, high: int | None = None) -> Convert[int]:
     def convert(node: Node, build: Build, scope: Scope) -> int:
         value = number(node, build, scope)
         if high is None and value < low:
-            raise ConfigError(f'"{node.name}" directive value must be equal to or greater than {low}')
+            raise ConfigError(f"value must be equal to or greater than {low}")
         if high is not None and not low <= value <= high:
-            raise ConfigError(f'"{node.name}" directive value must be between {low} and {high}')
+            raise ConfigError(f"value must be between {low} and {high}")
         return value
 
     return convert

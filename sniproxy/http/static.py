@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from twisted.plugin import IPlugin
 from zope.interface import implementer
@@ -53,10 +53,6 @@ if TYPE_CHECKING:
 _READING: Final = frozenset(("GET", "HEAD"))
 _KNOWN: Final = frozenset(("GET", "HEAD", "POST"))
 
-_DISK: Final = "the disk is asked each time"
-_COPIES: Final = "files are read in pieces of 64 KiB"
-_PACKETS: Final = "head and body are sent together as they are"
-
 
 def _index(node: Node, build: Build, scope: Scope) -> tuple[Template, ...]:
     for place, name in enumerate(node.args):
@@ -93,35 +89,6 @@ AUTOINDEX: Final[Directive[bool]] = Directive(
 )
 
 _INDEX_HTML: Final = Template("index.html", ("index.html",))
-
-
-def _offset_or_off(node: Node, build: Build, scope: Scope) -> int | None:
-    return None if node.args[0] == "off" else values.offset(node, build, scope)
-
-
-def _accepted(name: str, convert: Any, reason: str, most: int = 1, least: int = 1) -> Directive[Any]:
-    return Directive(name, (*CONTEXTS, "http.server.location.if"), (least, most), convert, None, ignored=reason)
-
-
-ACCEPTED: Final = (
-    _accepted("open_file_cache", values.words, _DISK, 2),
-    _accepted("open_file_cache_valid", values.seconds, _DISK),
-    _accepted("open_file_cache_min_uses", values.number, _DISK),
-    _accepted("open_file_cache_errors", values.flag, _DISK),
-    _accepted("open_file_cache_events", values.flag, _DISK),
-    _accepted("sendfile", values.flag, _COPIES),
-    _accepted("sendfile_max_chunk", values.size, _COPIES),
-    _accepted("aio", values.text, _COPIES),
-    _accepted("aio_write", values.flag, _COPIES),
-    _accepted("directio", _offset_or_off, _COPIES),
-    _accepted("directio_alignment", values.size, _COPIES),
-    _accepted("output_buffers", values.words, _COPIES, 2, 2),
-    _accepted("read_ahead", values.size, _COPIES),
-    _accepted("tcp_nopush", values.flag, _PACKETS),
-    _accepted("postpone_output", values.size, _PACKETS),
-    _accepted("send_lowat", values.size, _PACKETS),
-)
-"""What tunes how nginx reads and sends files."""
 
 
 def unlogged(error: OSError) -> tuple[int, int]:
@@ -362,7 +329,6 @@ class StaticModule:
         IF_MODIFIED_SINCE,
         LOG_NOT_FOUND,
         AUTOINDEX,
-        *ACCEPTED,
     )
 
     def __init__(self, disk: Disk = SYSTEM) -> None:

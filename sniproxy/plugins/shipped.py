@@ -33,6 +33,7 @@ from sniproxy.http.rewrite import rewrite
 from sniproxy.http.static import static
 from sniproxy.http.try_files import try_files
 from sniproxy.http.upstream_variables import upstream_variables
+from sniproxy.http.tuning import tuning
 from sniproxy.logs.error_log import errlog
 from sniproxy.service.core import service_core
 from sniproxy.stream.core import core
@@ -80,5 +81,6 @@ __all__ = [
     "try_files",
     "upstream",
     "upstream_variables",
+    "tuning",
     "upstream_zone",
 ]

@@ -132,9 +132,9 @@ class Converters(SynchronousTestCase):
         """
         self.assertEqual([self.convert(values.number_within(1, 3), word) for word in "123"], [1, 2, 3])
         for word in "04":
-            self.refused('"d" directive value must be between 1 and 3', values.number_within(1, 3), word)
+            self.refused("value must be between 1 and 3", values.number_within(1, 3), word)
         self.assertEqual(self.convert(values.number_within(2), "2"), 2)
-        self.refused('"d" directive value must be equal to or greater than 2', values.number_within(2), "1")
+        self.refused("value must be equal to or greater than 2", values.number_within(2), "1")
 
     def test_one_of(self) -> None:
         """

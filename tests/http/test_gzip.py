@@ -306,7 +306,7 @@ class GzipTests(SynchronousTestCase):
             " gzip_comp_level 9;"
         )
         for text, message in {
-            "gzip_comp_level 10;": '"gzip_comp_level" directive value must be between 1 and 9',
+            "gzip_comp_level 10;": "value must be between 1 and 9",
             "gzip_window 256;": '"gzip_window" directive must be 512, 1k, 2k, 4k, 8k, 16k, or 32k',
             "gzip_window 1000;": '"gzip_window" directive must be 512, 1k, 2k, 4k, 8k, 16k, or 32k',
             "gzip_hash 256k;": '"gzip_hash" directive must be 512, 1k, 2k, 4k, 8k, 16k, 32k, 64k, or 128k',
