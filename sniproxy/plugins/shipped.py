@@ -32,8 +32,8 @@ from sniproxy.http.proxy import http_proxy
 from sniproxy.http.rewrite import rewrite
 from sniproxy.http.static import static
 from sniproxy.http.try_files import try_files
-from sniproxy.http.upstream_variables import upstream_variables
 from sniproxy.http.tuning import tuning
+from sniproxy.http.upstream_variables import upstream_variables
 from sniproxy.logs.error_log import errlog
 from sniproxy.service.core import service_core
 from sniproxy.stream.core import core
@@ -51,8 +51,8 @@ __all__ = [
     "errlog",
     "error_page",
     "geo",
-    "hash_",
     "gzip",
+    "hash_",
     "headers",
     "http_core",
     "http_proxy",
@@ -79,8 +79,8 @@ __all__ = [
     "ssl_preread",
     "static",
     "try_files",
+    "tuning",
     "upstream",
     "upstream_variables",
-    "tuning",
     "upstream_zone",
 ]
