@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
@@ -383,6 +384,7 @@ class Twins(ProxyTestCase):
             filled = fill(text, folder=self.folder, kind=kind, port=port, back=back.port, other=other.port)
             self.proxies[kind] = self.proxy(filled, kind, kind=kind)
         self.told = dict.fromkeys(self.ports, 0)
+        self.before = Counter(self.proxies[SNIPROXY].descriptors())
 
     def one(self, kind: Kind, data: bytes) -> Told:
         """
@@ -421,6 +423,20 @@ class Twins(ProxyTestCase):
             ]
         self.assertEqual(wrong, [], "\n".join(wrong))
 
+    def nothing_left(self) -> None:
+        """
+        All descriptors but logs and listeners have been closed again, and somebody who behaves is served.
+        """
+
+        edge = self.proxies[SNIPROXY]
+
+        def same() -> bool:
+            return not Counter(edge.descriptors()) - self.before - Counter({"pipe": 16})
+
+        eventually(same, "descriptors as before")
+        self.assertTrue(exchange(self.ports[SNIPROXY], request("/good")).endswith(b"good"))
+        self.clean()
+
     def clean(self) -> None:
         """
         Nobody has crashed, and nothing is left.
@@ -442,7 +458,7 @@ class UpstreamsTests(Twins):
             format="$request|$status|$upstream_status|$body_bytes_sent|$upstream_response_length|$request_completion"
         )
         self.compare({name: request(f"/{name}") for name in ALIKE})
-        self.clean()
+        self.nothing_left()
 
     def test_answers(self) -> None:
         """
@@ -451,7 +467,7 @@ class UpstreamsTests(Twins):
         self.serve()
         others = {*STRICTER, *INTERIM, *BROKEN_OFF, *OTHERWISE}
         self.compare({name: request(f"/{name}") for name in ANSWERS if name not in others})
-        self.clean()
+        self.nothing_left()
 
     def test_stricter(self) -> None:
         """
@@ -465,7 +481,7 @@ class UpstreamsTests(Twins):
             self.assertIn(f"[error] {words}", logs[1], name)
             self.assertEqual(through, [1, 0], name)
             self.assertFalse(found[NGINX][0].startswith("HTTP/1.1 502"), (name, found[NGINX]))
-        self.clean()
+        self.nothing_left()
 
     def test_otherwise(self) -> None:
         """
@@ -476,7 +492,7 @@ class UpstreamsTests(Twins):
             answer = tidy(exchange(self.ports[SNIPROXY], request(f"/{name}")))
             self.assertTrue(answer.endswith(end), (name, answer))
             self.assertEqual("Content-Length" in answer, name != "204-body")
-        self.clean()
+        self.nothing_left()
 
     def test_interim(self) -> None:
         """
@@ -499,7 +515,7 @@ class UpstreamsTests(Twins):
             self.assertFalse(answer.endswith("0\r\n\r\n"), answer)
             words = "prematurely closed connection" if name == "chunks-63-bits" else "sent invalid chunked response"
             self.assertIn(f"[error] upstream {words} while reading upstream", logs[1])
-        self.clean()
+        self.nothing_left()
 
 
 BODY_ANSWERS: Final[dict[str, tuple[Act, ...]]] = {
@@ -550,7 +566,7 @@ class BodiesTests(Twins):
             if (method, where) != ("PUT", "stream") and ("hang" not in name or where == "twice")
         }
         self.compare(cases)
-        self.clean()
+        self.nothing_left()
 
     def test_large(self) -> None:
         """
@@ -575,7 +591,7 @@ class BodiesTests(Twins):
             for kind, (answer, logs, through) in found.items():
                 seen = (name, where, kind, answer[:200], logs, through)
                 self.assertEqual((answer[9:12], sum(through)), (str(status), peers), seen)
-        self.clean()
+        self.nothing_left()
 
 
 REFUSALS: Final[dict[str, bytes]] = {
@@ -626,8 +642,6 @@ class ClientsTests(Twins):
             " location = /early/stream { proxy_request_buffering off; proxy_pass http://one; }",
             {**ANSWERS, "small": (ok(b"small"),), "early": (BODY, ok(b"early"))},
         )
-        self.edge = self.proxies[SNIPROXY]
-        self.before = Counter(self.edge.descriptors())
 
     def heard(self, kind: Kind = SNIPROXY) -> int:
         """
@@ -640,18 +654,6 @@ class ClientsTests(Twins):
         Wait until an upstream has heard more than so many.
         """
         eventually(lambda: self.heard(kind) > count, "a request at the upstream")
-
-    def nothing_left(self) -> None:
-        """
-        All descriptors but logs and listeners have been closed again, and somebody who behaves is served.
-        """
-
-        def same() -> bool:
-            return not Counter(self.edge.descriptors()) - self.before - Counter({"pipe": 16})
-
-        eventually(same, "descriptors as before")
-        self.assertTrue(exchange(self.ports[SNIPROXY], request("/good")).endswith(b"good"))
-        self.clean()
 
     def test_refusals(self) -> None:
         """
@@ -806,4 +808,130 @@ class ClientsTests(Twins):
                 with socket.create_connection(("127.0.0.1", self.ports[SNIPROXY]), PATIENCE) as client:
                     client.sendall(data)
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
+        self.nothing_left()
+
+
+BLOCK: Final = bytes(65536)
+LONG: Final = 1024
+"""Blocks of a body that is long."""
+CROWD: Final = 100
+EACH: Final = 300
+"""KiB that a client may cost: what C{proxy_buffers} say, one piece more, and the objects."""
+
+
+class MemoryTests(Twins):
+    """
+    Bodies that nobody takes.
+    """
+
+    def resident(self) -> int:
+        """
+        Memory of the proxy, in KiB.
+        """
+        found = re.search(r"VmRSS:\s+(\d+)", read_text(f"/proc/{self.proxies[SNIPROXY].processes()[0]}/status"))
+        assert found is not None
+        return int(found[1])
+
+    def settled(self) -> None:
+        """
+        Wait until nothing moves any more.
+        """
+        last: list[int] = []
+
+        def still() -> bool:
+            nonlocal last
+            now, before = list(self.moved), last
+            last = now
+            time.sleep(0.2)  # there is nothing to wait for but that nothing happens
+            return now == before and len(now) == CROWD and sum(now) > 0
+
+        eventually(still, "nothing moves", 4 * PATIENCE)
+
+    def crowd(self, head: bytes, inside: str, talk: Callable[[socket.socket, Visit], None]) -> list[socket.socket]:
+        """
+        Many clients ask for the same; what they cost together is what their buffers hold.
+        """
+        self.moved: list[int] = []
+        patient = "proxy_read_timeout 60s; proxy_send_timeout 60s; send_timeout 60s; client_body_timeout 60s;"
+        self.serve(f"location = /x {{ {patient} {inside} proxy_pass http://one; }}")
+        server = self.backs[SNIPROXY][0].server
+        usual, server._talk = server._talk, talk
+        before = self.resident()
+        clients = []
+        for _ in range(CROWD):
+            client = socket.create_connection(("127.0.0.1", self.ports[SNIPROXY]), PATIENCE)
+            self.addCleanup(client.close)
+            client.sendall(head)
+            client.setblocking(False)
+            clients.append(client)
+        if b"POST" in head:
+            self.moved = [0] * CROWD
+            for number, client in enumerate(clients):
+                self.push(number, client)
+        self.settled()
+        self.assertLess(max(self.moved), LONG)
+        self.assertLess(self.resident() - before, CROWD * EACH)
+        self.assertGreaterEqual(self.proxies[SNIPROXY].connections(), 2 * CROWD)
+        server._talk = usual
+        return clients
+
+    def push(self, number: int, client: socket.socket) -> None:
+        """
+        Send as much as is taken.
+        """
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline and self.moved[number] < LONG:
+            try:
+                client.send(BLOCK)
+            except BlockingIOError:
+                return
+            self.moved[number] += 1
+
+    def downloads(self, inside: str) -> None:
+        """
+        Nobody reads.
+        """
+
+        def talk(connection: socket.socket, visit: Visit) -> None:
+            number = len(self.moved)
+            self.moved.append(0)
+            connection.recv(65536)
+            connection.sendall(OK + b"Content-Length: %d\r\n\r\n" % (LONG * len(BLOCK)))
+            for _ in range(LONG):
+                connection.sendall(BLOCK)
+                self.moved[number] += 1
+
+        for client in self.crowd(request("/x"), inside, talk):
+            client.close()
+        self.nothing_left()
+
+    def test_downloads(self) -> None:
+        """
+        A hundred clients that ask for 64 MiB each and read nothing cost what their buffers hold; and when they go, so
+        do their upstreams.
+        """
+        self.downloads("")
+
+    def test_unbuffered(self) -> None:
+        """
+        The same where answers are passed on at once.
+        """
+        self.downloads("proxy_buffering off;")
+
+    def test_uploads(self) -> None:
+        """
+        A hundred bodies that are passed on as they come, to an upstream that reads none of them, stay with the clients.
+        """
+
+        def talk(connection: socket.socket, visit: Visit) -> None:
+            connection.recv(1)
+            self.over.wait(8 * PATIENCE)
+
+        self.over = threading.Event()
+        self.addCleanup(self.over.set)
+        head = request("/x", f"Content-Length: {LONG * len(BLOCK)}", method="POST")
+        clients = self.crowd(head, "client_max_body_size 0; proxy_request_buffering off;", talk)
+        for client in clients:
+            client.close()
+        self.over.set()
         self.nothing_left()
