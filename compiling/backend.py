@@ -67,7 +67,7 @@ cache_dir = {folder}/mypy
 # said to provide interfaces of nobody, which is no matter here: `make types` has seen them all.
 disable_error_code = misc
 
-[mypy-twisted.*,OpenSSL.*,cryptography.*,service_identity.*,idna.*,httptools.*]
+[mypy-twisted.*,OpenSSL.*,cryptography.*,service_identity.*,idna.*,httptools.*,h2.*]
 follow_imports = skip
 """
 

@@ -15,7 +15,6 @@ from sniproxy.addresses import Address
 from sniproxy.common.listen import LISTEN, SERVER_NAME, TCP_NODELAY, join, judge_names
 from sniproxy.common.listening import Listen, ListenOptions
 from sniproxy.common.proxy_protocol import proxy_protocol
-from sniproxy.common.session import Session
 from sniproxy.common.ssl import ssl
 from sniproxy.common.ssl_settings import VERIFY_CLIENT
 from sniproxy.config import values
@@ -25,11 +24,11 @@ from sniproxy.config.grammar import Node
 from sniproxy.config.regex import NESTED, Regex
 from sniproxy.config.template import Variable
 from sniproxy.errors import ConfigError
-from sniproxy.http.http1 import Http1
 from sniproxy.http.limits import Limits
 from sniproxy.http.place import Place
 from sniproxy.http.server import HttpServer
 from sniproxy.http.variables import VARIABLES
+from sniproxy.http.versions import content, protocols_of
 from sniproxy.interfaces import IModule
 from sniproxy.logs.error_log import error_log_of
 from sniproxy.wire.http1 import Limits as HeadLimits
@@ -37,9 +36,6 @@ from sniproxy.wire.http1 import Limits as HeadLimits
 _SERVERS: Final = ("http", "http.server")
 _PLACES: Final = ("http", "http.server", "http.server.location")
 _EVERYWHERE: Final = (*_PLACES, "http.server.location.if")
-
-PROTOCOLS: Final = ("http/1.1", "http/1.0", "http/0.9")
-"""What TLS clients may choose from (NGX_HTTP_ALPN_PROTOS)."""
 
 LOCATION_CONTEXT: Final = "http.server.location"
 EXCEPT_CONTEXT: Final = "http.server.location.limit_except"
@@ -183,14 +179,6 @@ class Core:
 http_core = Core()
 
 
-def content(session: Session) -> None:
-    """
-    Speak HTTP with a client, in the version that was agreed upon.
-    """
-    server: Any = session.server
-    Http1(session, server).begin_connection()
-
-
 def places(build: Build) -> dict[Scope, Place]:
     """
     The place of each block that has one: servers, locations, C{if} and C{limit_except}.
@@ -237,7 +225,7 @@ def _server(build: Build, scope: Scope) -> HttpServer:
         port = 80 if os.geteuid() == 0 else 8000
         listens = [Listen(Address("inet", "0.0.0.0", port), False, False, ListenOptions(), scope.node)]
     server.http2 = scope[HTTP2] or any(listen.http2 for listen in listens)
-    server.alpn = PROTOCOLS
+    server.alpn = protocols_of(server)
     server.opening_timeout = scope[HEADER_TIMEOUT]
     join(build, server, listens)
     if SERVER_NAME not in scope.nodes:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sniproxy.common.server import Server
 from sniproxy.config.directives import Scope
+from sniproxy.http.http2_settings import Http2Settings
 from sniproxy.http.place import Locations, Place
 from sniproxy.logs.error_log import ErrorLog
 
@@ -18,6 +19,7 @@ class HttpServer(Server):
     @ivar named: its C{location @name}s.
     @ivar verify: C{ssl_verify_client}.
     @ivar http2: whether its clients may speak HTTP/2.
+    @ivar http2_settings: how.
     """
 
     def __init__(self, scope: Scope, error_log: ErrorLog, tcp_nodelay: bool, limits: Any) -> None:
@@ -28,6 +30,7 @@ class HttpServer(Server):
         self.named: dict[str, Place] = {}
         self.verify = "off"
         self.http2 = False
+        self.http2_settings = Http2Settings()
 
     def dissolve(self) -> None:
         """
