@@ -144,10 +144,10 @@ class Attempt:
                     return
                 self._out = piece
             raw.again()
-        except BodyError as error:
-            if error.reason:
-                self._request.error(error.reason)
-            self._owner.give_up(error.status)
+        except BodyError as refused:  # compiled, a name has one type
+            if refused.reason:
+                self._request.error(refused.reason)
+            self._owner.give_up(refused.status)
         except OSError as error:
             self._unsent(error)
 

@@ -9,13 +9,24 @@ was used is taken; the one that has waited longest goes first when there are too
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from sniproxy.common.keepalive import Keepalive
 
-if TYPE_CHECKING:
-    from sniproxy.common.runtime import Runtime
-    from sniproxy.http.upstream_leg import UpstreamLeg
+
+class Idle(Protocol):
+    """
+    A connection that nobody uses; L{sniproxy.http.upstream_leg.UpstreamLeg} is one.
+
+    @ivar key: what it has in common with those that may stand for it.
+    """
+
+    key: Hashable
+
+    def close(self) -> None:
+        """
+        End it.
+        """
 
 
 class Pool:
@@ -28,13 +39,13 @@ class Pool:
 
     def __init__(self, settings: Keepalive) -> None:
         self.settings = settings
-        self._by_key: dict[Hashable, list[UpstreamLeg]] = {}
-        self._idle: dict[UpstreamLeg, Runtime] = {}
+        self._by_key: dict[Hashable, list[Any]] = {}
+        self._idle: dict[Any, Any] = {}
 
     def __len__(self) -> int:
         return len(self._idle)
 
-    def take(self, key: Hashable) -> UpstreamLeg | None:
+    def take(self, key: Hashable) -> Any:
         """
         @return: a connection that was made for the same key, the taker's from now on; None where there is none.
         """
@@ -47,9 +58,10 @@ class Pool:
         del self._idle[leg]
         return leg
 
-    def keep(self, leg: UpstreamLeg, runtime: Runtime) -> bool:
+    def keep(self, leg: Idle, runtime: Any) -> bool:
         """
         @param leg: idle, and as it must be for a next request.
+        @param runtime: L{sniproxy.common.runtime.Runtime}.
         @return: whether it is kept; else it is still the caller's.
         """
         if not self.settings.connections or runtime.stopped:
@@ -63,7 +75,7 @@ class Pool:
         runtime.idle.add(self)
         return True
 
-    def forget(self, leg: UpstreamLeg) -> None:
+    def forget(self, leg: Idle) -> None:
         """
         It is not to be had any more.
         """

@@ -7,7 +7,7 @@ that goes through as it comes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sniproxy.http.exchange import Pairs
 from sniproxy.wire.http1_write import chunk, last_chunk, request_head
@@ -15,7 +15,6 @@ from sniproxy.wire.http1_write import chunk, last_chunk, request_head
 if TYPE_CHECKING:
     from sniproxy.http.proxy_policy import ProxyPolicy
     from sniproxy.http.proxy_target import Target
-    from sniproxy.http.request import Request
     from sniproxy.http.spool import Spool
 
 SMALL: Final = 16384
@@ -35,9 +34,10 @@ class Outgoing:
     __slots__ = ("_at", "_chunked", "_fields", "_request", "_spool", "first", "method", "streams", "whole")
 
     def __init__(
-        self, request: Request, policy: ProxyPolicy, target: Target, uri: str, spool: Spool | None, streams: bool
+        self, request: Any, policy: ProxyPolicy, target: Target, uri: str, spool: Spool | None, streams: bool
     ) -> None:
         """
+        @param request: L{sniproxy.http.request.Request}.
         @param uri: what is asked for.
         @param spool: the body, where it is kept.
         @param streams: whether it is passed on as it comes.

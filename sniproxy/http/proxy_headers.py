@@ -9,12 +9,9 @@ the body, and knows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sniproxy.config.template import Template
-
-if TYPE_CHECKING:
-    from sniproxy.http.request import Request
 
 HOP_BY_HOP: Final = frozenset(("connection", "proxy-connection", "te", "keep-alive", "expect", "upgrade"))
 """Of a client's fields these concern its connection to us alone (RFC 9110 section 7.6.1)."""
@@ -41,7 +38,7 @@ class HeaderPlan:
         self._passes = passes
         self._connection = next((template for name, template in sets if name.lower() == "connection"), None)
 
-    def lasting(self, request: Request, otherwise: bool) -> bool:
+    def lasting(self, request: Any, otherwise: bool) -> bool:
         """
         Whether the connection of a request may be kept: whoever is told, or takes it for granted, that it is the last
         one closes it, and the next one would run into that.
@@ -51,8 +48,9 @@ class HeaderPlan:
         said = "" if self._connection is None else self._connection.render(request).lower()
         return "close" not in said if otherwise else "keep-alive" in said
 
-    def fields(self, request: Request, host: str, framing: tuple[str, str] | None) -> list[tuple[str, str]]:
+    def fields(self, request: Any, host: str, framing: tuple[str, str] | None) -> list[tuple[str, str]]:
         """
+        @param request: L{sniproxy.http.request.Request}.
         @param host: of the upstream, C{$proxy_host}.
         @param framing: what says where the body ends, where there is one.
         @return: names and values, in the order of nginx.

@@ -5,15 +5,12 @@ Where does C{proxy_pass} send a request, and what does it ask for there?
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from sniproxy.config.places import Place as Written
 from sniproxy.config.places import upstream_place
 from sniproxy.errors import ConfigError
 from sniproxy.http.uri import escape
-
-if TYPE_CHECKING:
-    from sniproxy.http.request import Request
 
 SCHEMES: Final = {"http://": 80, "https://": 443}
 
@@ -73,10 +70,11 @@ def target_of(text: str) -> Target:
     return Target(scheme, written, address, host, str(port), name, uri)
 
 
-def asked(request: Request, uri: str, prefix: int, whole: bool) -> str:
+def asked(request: Any, uri: str, prefix: int, whole: bool) -> str:
     """
     What is asked for at the upstream (ngx_http_proxy_create_request).
 
+    @param request: L{sniproxy.http.request.Request}.
     @param uri: what C{proxy_pass} has behind the host; empty for nothing.
     @param prefix: characters of the location's name, in whose place it stands.
     @param whole: whether it is all there is, for it was made of variables.

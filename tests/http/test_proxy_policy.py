@@ -122,6 +122,14 @@ class FindTests(PolicyCase):
         self.web.client(head(f"GET /?to={text} HTTP/1.1"))
         return self.web.world.network.attempts[-1].address.text
 
+    def asks(self, resolver: Names) -> Names:
+        """
+        Names are looked up by this one.
+        """
+        runtime: Any = self.web.world.runtime
+        runtime._resolvers[self.policy(self.web).resolver] = resolver
+        return resolver
+
     def test_known(self) -> None:
         """
         Groups are known by their names, and so is what others have written down.
@@ -174,9 +182,7 @@ class FindTests(PolicyCase):
         """
         What the resolver finds is asked, at the port that was said.
         """
-        resolver = Names()
-        runtime: Any = self.web.world.runtime
-        runtime.resolver = lambda settings: resolver
+        resolver = self.asks(Names())
         client = self.web.client(head("GET /?to=http://up.example:81/x HTTP/1.1"))
         self.assertEqual([name for name, _ in resolver.asked], ["up.example"])
         resolver.asked[0][1](["192.0.2.5"])
@@ -190,8 +196,7 @@ class FindTests(PolicyCase):
         """
         It may know the answer already.
         """
-        runtime: Any = self.web.world.runtime
-        runtime.resolver = lambda settings: Names(["192.0.2.5"])
+        self.asks(Names(["192.0.2.5"]))
         self.web.client(head("GET /?to=http://up.example HTTP/1.1"))
         self.assertEqual(self.web.world.attempt().address.text, "192.0.2.5:80")
 
@@ -199,8 +204,7 @@ class FindTests(PolicyCase):
         """
         What it does not find is 502.
         """
-        runtime: Any = self.web.world.runtime
-        runtime.resolver = lambda settings: Names(ResolveFailure.of(3))
+        self.asks(Names(ResolveFailure.of(3)))
         self.assertEqual(self.web.ask("GET /?to=http://up.example HTTP/1.1").status, 502)
         self.assertIn("up.example could not be resolved (3: Host not found)", self.web.complaint())
 

@@ -249,7 +249,9 @@ class WayTests(ProxyingCase):
         web = Proxied("resolver 192.0.2.53; location / { proxy_pass http://$arg_to; }")
         resolver = Silent()
         runtime: Any = web.world.runtime
-        runtime.resolver = lambda settings: resolver
+        server: Any = web.world.listening[0].default
+        place, _ = server.place.inside.find("/", None)
+        runtime._resolvers[place.content.resolver] = resolver
         client = web.client(head("GET /?to=up.example HTTP/1.1"))
         client.end()
         self.assertEqual(web.request().status, 499)
@@ -342,6 +344,11 @@ class Silent:
         Nobody waits any more.
         """
         self.cancelled += 1
+
+    def close(self) -> None:
+        """
+        The end.
+        """
 
 
 class AnswerTests(ProxyingCase):
