@@ -81,9 +81,10 @@ def asked(request: Any, uri: str, prefix: int, whole: bool) -> str:
     """
     if uri and whole:
         return uri
-    path = request.uri
+    path: str = request.uri
     if not uri and request.asked[0] == path and request.asked[1] == request.args:
-        return request.target
+        sent: str = request.target
+        return sent
     if uri:
         if request.located == path:
             path = path[prefix:]
