@@ -4,6 +4,7 @@ Which C{Content-Type}s does a directive mean? Lists of types, as C{gzip_types} h
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from sniproxy.config.build import Build
@@ -14,6 +15,8 @@ from sniproxy.http.headers import Headers
 
 Types = frozenset[str]
 """In lower case."""
+
+_CHARSET: Final = re.compile("; *charset=", re.IGNORECASE)
 
 ANY: Final[Types] = frozenset("*")
 """All of them, and answers that say none."""
@@ -51,6 +54,16 @@ def types_in_force(scope: Scope, directive: Directive[tuple[Types, ...]], *defau
 
 def type_of(headers: Headers) -> str:
     """
-    What an answer says it is, in lower case and without parameters; empty where it says nothing.
+    What an answer says it is, in lower case and without the charset; with other parameters it is none of a list's, as
+    in nginx. Empty where it says nothing.
     """
-    return (headers.get("content-type") or "").partition(";")[0].rstrip(" ").lower()
+    said = headers.get("content-type") or ""
+    found = _CHARSET.search(said)
+    return said[: found.start()].lower() if found else said.lower()
+
+
+def has_charset(said: str) -> bool:
+    """
+    Whether a type comes with a charset.
+    """
+    return _CHARSET.search(said) is not None

@@ -121,6 +121,7 @@ DIRECTIVES: Final[tuple[Directive[Any], ...]] = (
     _setting("gunzip", _off, _OFF),
     _setting("gzip_static", _off, _OFF),
     _setting("mirror", _off, _OFF),
+    _setting("override_charset", _off, "nothing is recoded", _EVERYWHERE),
     _setting("proxy_cache", _off, _OFF),
     _setting("proxy_store", _off, _OFF),
     _setting("random_index", _off, _OFF, ("http.server.location",)),

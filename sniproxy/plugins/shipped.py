@@ -24,11 +24,11 @@ from sniproxy.common.ssl import ssl
 from sniproxy.common.upstream import upstream
 from sniproxy.common.upstream_zone import upstream_zone
 from sniproxy.config.internals import INTERNALS as internals
+from sniproxy.http.charset import charset
 from sniproxy.http.core import http_core
 from sniproxy.http.error_page import error_page
 from sniproxy.http.gzip import gzip
 from sniproxy.http.headers_filter import headers
-from sniproxy.http.http2_settings import http_v2
 from sniproxy.http.proxy import http_proxy
 from sniproxy.http.rewrite import rewrite
 from sniproxy.http.static import static
@@ -48,6 +48,7 @@ alsoProvides(internals, IPlugin)  # the room it lives in knows no Twisted
 
 __all__ = [
     "access",
+    "charset",
     "core",
     "errlog",
     "error_page",
@@ -57,7 +58,6 @@ __all__ = [
     "headers",
     "http_core",
     "http_proxy",
-    "http_v2",
     "internals",
     "ip_hash",
     "keepalive",

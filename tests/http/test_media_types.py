@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.directives import MANY, Directive, Repeat
 from sniproxy.http.headers import Headers
-from sniproxy.http.media_types import ANY, media_types, type_of, types_in_force
+from sniproxy.http.media_types import ANY, has_charset, media_types, type_of, types_in_force
 from tests.support.places import Declared, Places
 
 TYPES: Final[Directive[Any]] = Directive(
@@ -59,8 +59,9 @@ class MediaTypesTests(SynchronousTestCase):
 
     def test_type(self) -> None:
         """
-        Parameters do not count.
+        The charset does not count.
         """
-        for said, wanted in (("Text/HTML ; charset=utf-8", "text/html"), ("a/b", "a/b"), ("", "")):
+        self.assertEqual([has_charset(said) for said in ("a/b;  Charset=c", "a/b; b=charset")], [True, False])
+        for said, wanted in (("Text/HTML; charset=utf-8", "text/html"), ("A/B; c=d", "a/b; c=d"), ("", "")):
             self.assertEqual(type_of(Headers([("Content-type", said)])), wanted)
         self.assertEqual(type_of(Headers()), "")

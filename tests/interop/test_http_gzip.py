@@ -94,7 +94,7 @@ class GzipTests(ProxyTestCase):
                 outside=outside.replace("@behind@", str(behind)),
                 port=port,
                 root=root,
-                inside=text.replace("@behind@", str(behind)),
+                inside=text.replace("@behind@", str(behind)).replace("@root@", root),
             )
             self.ports[kind] = port
 
@@ -142,9 +142,7 @@ class GzipTests(ProxyTestCase):
             "location /moved { return 301 /somewhere/else/that/is/long/enough; }"
             "location /forbidden { return 403; } location /fails { return 500; } location /nothing { return 204; }"
             "location /if { if ($arg_a) { gzip off; return 200 'a text that is not so very short'; }"
-            " default_type text/html; return 200 'a text that is not so very short'; }".replace(
-                "@root@", self.path("root")
-            ),
+            " default_type text/html; return 200 'a text that is not so very short'; }",
         )
         paths = (
             "/long.html /long.txt /long.css /long.bin /short.html /twenty.html /dir/ /dir /none /said /moved /forbidden"
@@ -256,6 +254,34 @@ class GzipTests(ProxyTestCase):
             ),
             ("GET /long.html", GZIP, "Range: bytes=5-9"),
             "GET /long.html",
+        )
+
+    def test_charset(self) -> None:
+        """
+        The charset is said of the same answers, and what has one is compressed alike.
+        """
+        self.serve(
+            "gzip on; gzip_types text/plain; charset utf-8; location /off/ { charset off; alias @root@/; }"
+            "location /all/ { charset_types *; alias @root@/; } location /own { default_type 'text/html; charset=a';"
+            " return 200 'a text that is not so very short'; } location /other { default_type 'text/html; x=y';"
+            " return 200 'a text that is not so very short'; } location /if { if ($arg_a) { charset $arg_a; }"
+            " return 200 'a text that is not so very short'; }"
+            + "".join(f"location /{status} {{ return {status} /x; }}" for status in (301, 302, 303, 307, 308))
+            + "location /moved { return 301; } location /404 { return 404; } location /proxied/ {"
+            " proxy_pass http://127.0.0.1:@behind@/; }",
+            "server { listen 127.0.0.1:@behind@; location / { default_type $arg_t;"
+            " return 200 'a text that is not so very short'; } }",
+        )
+        self.compare(
+            *(
+                (f"GET {path}", *fields)
+                for path in (
+                    "/long.html /long.css /long.bin /off/long.html /all/long.bin /other /if /if?a=koi8-r"
+                    " /301 /302 /303 /307 /308 /moved /404 /proxied/?t=text/html;charset=x /proxied/?t=text/html;x=y"
+                    " /proxied/?t=text/html /proxied/"
+                ).split()
+                for fields in ((), (GZIP,))
+            ),
         )
 
 
