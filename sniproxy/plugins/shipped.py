@@ -29,6 +29,7 @@ from sniproxy.http.core import http_core
 from sniproxy.http.error_page import error_page
 from sniproxy.http.gzip import gzip
 from sniproxy.http.headers_filter import headers
+from sniproxy.http.http2_settings import http_v2
 from sniproxy.http.proxy import http_proxy
 from sniproxy.http.rewrite import rewrite
 from sniproxy.http.static import static
@@ -58,6 +59,7 @@ __all__ = [
     "headers",
     "http_core",
     "http_proxy",
+    "http_v2",
     "internals",
     "ip_hash",
     "keepalive",
