@@ -241,9 +241,7 @@ class Attempt:
         """
         self._heads += head.size
         if head.status >= OK:
-            self._headed = True
             self._chunked = head.chunked
-            self.state.response_length = self.state.bytes_received - self._heads
 
     def hand(self, reply: Reply) -> bool:
         """
@@ -253,6 +251,10 @@ class Attempt:
         """
         self.handed = True
         request = self._request
+        if request.method != "HEAD":
+            # what nobody reads is not counted
+            self._headed = True
+            self.state.response_length = self.state.bytes_received - self._heads
         request.action = READING_BODY
         request.begin(reply)
         return self.leg is not None

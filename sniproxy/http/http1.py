@@ -22,7 +22,7 @@ from sniproxy.http.fields import fields_of
 from sniproxy.http.headers import Headers, parted
 from sniproxy.http.limits import Limits
 from sniproxy.http.phases import CLIENT_CLOSED, REQUEST_TIMEOUT
-from sniproxy.http.request import Request
+from sniproxy.http.request import Request, reading_line
 from sniproxy.http.server import HttpServer
 from sniproxy.http.statuses import reason
 from sniproxy.http.uri import host_of
@@ -30,6 +30,7 @@ from sniproxy.levels import INFO
 from sniproxy.net.legs import nothing
 from sniproxy.net.poller import ERR, HUP, RDHUP
 from sniproxy.wire.http1 import Data, End, Refused, RequestHead, RequestReader
+from sniproxy.wire.http1_head import READING_HEADERS, READING_LINE, decode
 from sniproxy.wire.http1_write import chunk, last_chunk, response_head
 
 PIECE: Final = 65536
@@ -192,6 +193,8 @@ class Http1:
         while self._expecting != _OVER and self._expecting != _BODY:
             event = self._reader.next() if self._expecting != _LINGER else None
             if event is None:
+                if self._expecting == _HEAD and not self._reading and self._reader.held:
+                    self._begin_head()  # some of it had come with the request before
                 if not self._fill():
                     return
             elif self._expecting == _HEAD:
@@ -309,7 +312,7 @@ class Http1:
         request.line = refused.line
         request.keep_alive = False
         request.body.done = True
-        request.action = refused.action
+        request.action = reading_line(request.pipelined) if refused.action == READING_LINE else refused.action
         if refused.host is not None:
             request.fields = {"host": refused.host} if refused.host else {}
             request.enter(host_of(refused.host) or "")
@@ -337,7 +340,7 @@ class Http1:
                 request.body.trailers = event.trailers
                 return b""
             if isinstance(event, Refused):
-                request.info(event.reason)
+                request.error(event.reason)
                 raise self._failed(BAD_REQUEST)
             try:
                 data = self.leg.receive(PIECE)
@@ -686,10 +689,7 @@ class Http1:
             session.finish(OK)
             return
         if self._reading and self._reader.held:
-            request = self._make()
-            request.keep_alive = False
-            request.body.done = True
-            request.action = "reading client request line"
+            request = self._unfinished()
             if error is None:
                 request.info("client prematurely closed connection")
             else:
@@ -709,15 +709,24 @@ class Http1:
         self._expecting = _OVER
         session.finish(OK)
 
+    def _unfinished(self) -> Request:
+        """
+        A request of which there is a part of the head, for the log.
+        """
+        request = self._make()
+        line, end, _ = self._reader.held.partition(b"\r\n")
+        request.line = decode(line)
+        request.keep_alive = False
+        request.body.done = True
+        request.action = READING_HEADERS if end else reading_line(request.pipelined)
+        return request
+
     def _late(self) -> None:
         """
         No whole head has come in time.
         """
         if self._reader.held:
-            request = self._make()
-            request.keep_alive = False
-            request.body.done = True
-            request.action = "reading client request headers"
+            request = self._unfinished()
             request.info("client timed out (110: Connection timed out)")
             request.status = REQUEST_TIMEOUT
             self.request = None

@@ -58,6 +58,13 @@ _REFUSED: Final = frozenset(("CONNECT", "TRACE"))
 """One would make a tunnel of us, the other shows what proxies have added."""
 
 
+def reading_line(pipelined: bool) -> str:
+    """
+    What is being done, for the log.
+    """
+    return f"reading client {'pipelined ' if pipelined else ''}request line"
+
+
 class Request(Subject):
     """
     Owned by its exchange; is over once, and then tells C{cleanup} and the log.
@@ -96,8 +103,8 @@ class Request(Subject):
                 raise BadTarget("no host")
         except BadTarget:
             # what stands behind a line like this is not looked at
-            self.headers, self.fields = Headers(), {}
-            self.action = "reading client request line"
+            self.headers, self.fields, self.target = Headers(), {}, ""
+            self.action = reading_line(self.pipelined)
             self.info("client sent invalid request")
             self.finalize(BAD_REQUEST)
             return
@@ -212,6 +219,8 @@ class Request(Subject):
     def _next_phase(self) -> bool:
         phase = self._phase
         if phase == HttpPhase.ACCESS and self._verdict:
+            if self._verdict == FORBIDDEN:
+                self.error("access forbidden by rule")
             self.finalize(self._verdict)
             return False
         if phase == HttpPhase.SERVER_REWRITE or (phase == HttpPhase.REWRITE and self.changed):
@@ -260,6 +269,7 @@ class Request(Subject):
         self.body.most = limits.body_size
         length = self.body.length
         if length is not None and limits.body_size and length > limits.body_size and not self.body.discarded:
+            self.body.discarded = True  # wherever an error_page leads, it fits there
             self.error(f"client intended to send too large body: {length} bytes")
             self.finalize(TOO_LARGE)
             return False

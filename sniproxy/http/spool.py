@@ -89,9 +89,8 @@ class Spool:
 
     def close(self) -> None:
         """
-        Let go of all.
+        Let go of the file; what is in memory can still be read, by the log.
         """
-        self._pieces = []
         number, self._file = self._file, -1
         if number >= 0:
             os.close(number)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from sniproxy.config.template import Variable
 from sniproxy.http.phases import BODYLESS
+from sniproxy.http.spool import Spool
 
 if TYPE_CHECKING:
     from sniproxy.http.request import Request
@@ -34,8 +35,19 @@ def field(name: str) -> Get:
     """
     C{$http_NAME}: a field of the request's head; several of one name are joined.
     """
-    wanted = name[len("http_") :].replace("_", "-")
-    return lambda request: request.fields.get(wanted)
+    name = name[len("http_") :]
+    wanted = name.replace("_", "-")
+    if wanted == name:
+        return lambda request: request.fields.get(wanted)
+
+    def get(request: Request) -> str | None:
+        found = request.fields.get(wanted)
+        if found is None:
+            # names with underscores are rare, and let in by the configuration alone
+            return next((value for key, value in request.fields.items() if key.replace("-", "_") == name), None)
+        return found
+
+    return get
 
 
 def sent_field(name: str) -> Get:
@@ -45,16 +57,16 @@ def sent_field(name: str) -> Get:
     wanted = name[len("sent_http_") :].replace("_", "-")
 
     def get(request: Request) -> str | None:
-        reply = request.reply
-        if reply is None:
-            return None
-        if wanted == "content-length":
-            return None if reply.length is None or reply.status == 204 else str(reply.length)
         if wanted == "connection":
             return "keep-alive" if request.keep_alive else "close"
         if wanted == "keep-alive":
             seconds = request.place.limits.keepalive_header
             return f"timeout={seconds}" if request.keep_alive and seconds else None
+        reply = request.reply
+        if reply is None:
+            return None
+        if wanted == "content-length":
+            return None if reply.length is None or reply.status == 204 else str(reply.length)
         if wanted == "transfer-encoding":
             chunked = reply.length is None and reply.status not in BODYLESS and request.text == "HTTP/1.1"
             return "chunked" if chunked and request.place.limits.chunked else None
@@ -90,8 +102,8 @@ def cookie(name: str) -> Get:
         for line in request.headers.all("cookie"):
             for pair in line.split(";"):
                 key, equals, value = pair.strip(" ").partition("=")
-                if equals and key.lower() == wanted:
-                    return value
+                if equals and key.rstrip(" ").lower() == wanted:
+                    return value.lstrip(" ")
         return None
 
     return get
@@ -104,11 +116,11 @@ def host(request: Request) -> str:
     return request.host or request.server_text()
 
 
-def args(request: Request) -> str:
+def args(request: Request) -> str | None:
     """
     Behind the question mark.
     """
-    return request.args
+    return request.args or None
 
 
 def is_args(request: Request) -> str:
@@ -125,11 +137,11 @@ def uri(request: Request) -> str:
     return request.uri
 
 
-def request_uri(request: Request) -> str:
+def request_uri(request: Request) -> str | None:
     """
-    Path and arguments as they were sent.
+    Path and arguments as they were sent; nothing where they are none.
     """
-    return request.target
+    return request.target or None
 
 
 def request_line(request: Request) -> str:
@@ -165,6 +177,16 @@ def request_id(request: Request) -> str:
     Sixteen random bytes, in hexadecimal.
     """
     return token_hex(16)
+
+
+def request_body(request: Request) -> str | None:
+    """
+    The body, where it was read to be passed on, and is in memory.
+    """
+    spool = request.notes.get(Spool)
+    if spool is None or spool.filed:
+        return None
+    return bytes(spool.read(0)).decode("utf-8", "surrogateescape")
 
 
 def request_completion(request: Request) -> str:
@@ -341,6 +363,7 @@ VARIABLES: Final = (
     _http("query_string", args, volatile=True),
     _http("remote_user", remote_user),
     _http("request", request_line),
+    _http("request_body", request_body, volatile=True),
     _http("request_completion", request_completion, volatile=True),
     _http("request_id", request_id),
     _http("request_length", request_length, volatile=True),

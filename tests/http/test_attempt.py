@@ -324,6 +324,7 @@ class ReadingTests(AttemptCase):
         web, _, upstream = self.begin("", head("HEAD / HTTP/1.1"))
         upstream.arrive(answer(b"hidden"))
         self.assertEqual(([line for line in web.lines if "[warn]" in line], upstream.closed), ([], True))
+        self.assertEqual(web.request().upstream_states[0].response_length, 0)
 
     def test_trailers(self) -> None:
         """

@@ -565,6 +565,31 @@ class EndTests(ConnectionCase):
             self.assertEqual([request.server_text() for request in web.over], [name])
             self.assertTrue(any(line.endswith(shown) for line in map(str, web.lines)), web.lines)
 
+    def test_parts_of_heads(self) -> None:
+        """
+        The log has as much as there is of a head that is late, or ends; behind another request it says so.
+        """
+        rows = {
+            b"GET /x HT": 'while reading client request line, # request: "GET /x HT"',
+            b"GET /x HTTP/1.1\r\nA": 'while reading client request headers, # request: "GET /x HTTP/1.1"',
+            GET + b"GET /x HT": 'while reading client pipelined request line, # request: "GET /x HT"',
+            GET + b"GET /x HTTP/1.1\r\nA": 'while reading client request headers, # request: "GET /x HTTP/1.1"',
+            GET + b"junk\r\n\r\n": 'while reading client pipelined request line, # request: "junk"',
+            GET
+            + head("GET /.. HTTP/1.1"): 'while reading client pipelined request line, # request: "GET /.. HTTP/1.1"',
+        }
+        for sent, words in rows.items():
+            for late in (True, False):
+                web = self.web("client_header_timeout 5s; keepalive_timeout 50s;")
+                leg = web.client(sent)
+                if not leg.closed and late:
+                    web.world.pass_time(5.1)
+                elif not leg.closed:
+                    leg.end()
+                words = words.replace("#", "client: 192.0.2.77, server: ,")
+                self.assertTrue(web.lines[-1].endswith(words), (web.lines, words))
+                self.assertTrue(leg.closed)
+
     def test_strange_names(self) -> None:
         """
         Fields whose names are not of letters, digits and dashes are passed over, unless the configuration takes them.

@@ -119,11 +119,17 @@ class WalkTests(RequestCase):
         """
         With C{satisfy any} one who lets in is enough; else one who does not is.
         """
-        for answers_, status, asked in (([403, DONE, 401], 200, 2), ([403, None], 403, 2), ([None, None], 200, 2)):
+        for answers_, status, asked in (
+            ([403, DONE, 401], 200, 2),
+            ([403, None], 403, 2),
+            ([None, None], 200, 2),
+            ([401, 403], 401, 2),
+        ):
             self.seen = []
             handlers = [self.note(answer, answer) for answer in answers_]
             web = self.web("satisfy any; content hello;", "", access=handlers)
             self.assertEqual((self.get(web).status, len(self.seen)), (status, asked))
+            self.assertEqual(any("access forbidden by rule" in str(line) for line in web.lines), status == 403)
 
     def test_waiting(self) -> None:
         """
@@ -361,6 +367,9 @@ class TargetTests(RequestCase):
         self.assertIn("client intended to send too large body: 6 bytes", "".join(web.lines))
         self.assertEqual(web.ask("POST / HTTP/1.1", "Content-Length: 5", body=b"12345").status, 200)
         self.assertEqual(web.ask("POST /a HTTP/1.1", "Content-Length: 6", body=b"123456").status, 200)
+        web = self.web("client_max_body_size 5; error_page 413 /own; location /own { content hello; }")
+        answer = web.ask("POST / HTTP/1.1", "Content-Length: 6", body=b"123456")
+        self.assertEqual((answer.status, answer.body), (413, b"hello\n"))
 
 
 class RedirectTests(RequestCase):

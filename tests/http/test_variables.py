@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.http import variables
 from sniproxy.http.exchange import Reply
 from sniproxy.http.request import Request
+from sniproxy.http.spool import Spool
 from tests.support.webs import Web, head
 
 
@@ -66,6 +67,42 @@ class AskedTests(VariablesCase):
             "$server_name": "n",
         }
         self.assertEqual({text: self.value(text, request) for text in rows}, rows)
+
+    def test_strange_names(self) -> None:
+        """
+        Fields and cookies are found by names with underscores, and with blanks around what they say.
+        """
+        request = self.begun(head("GET / HTTP/1.1", "a_b-C: 1", "Cookie: x; D = 2 "), "underscores_in_headers on;")
+        self.assertEqual(self.value("$http_a_b_c|$http_a_b|$cookie_d", request), "1||2")
+
+    def test_kept_body(self) -> None:
+        """
+        The body is known once it was read, as long as it is in memory.
+        """
+        request = self.begun(head("POST / HTTP/1.1", "Content-Length: 3"))
+        self.assertEqual(self.value("$request_body", request), "")
+        request.notes[Spool] = spool = Spool(2)
+        spool.add("\u00e4".encode())
+        self.assertEqual(self.value("$request_body", request), "\u00e4")
+        spool.add(b"x")
+        self.assertEqual(self.value("$request_body", request), "")
+        spool.close()
+
+    def test_not_there(self) -> None:
+        """
+        Arguments that are none, and what a broken line asked for, are not there.
+        """
+        request = self.begun(head("GET /? HTTP/1.1"))
+        self.assertEqual((variables.args(request), variables.request_uri(request)), (None, "/?"))
+        self.web.client(head("GET /.. HTTP/1.1"))
+        self.assertIsNone(variables.request_uri(self.web.over[-1]))
+
+    def test_connection_before_the_answer(self) -> None:
+        """
+        What becomes of the connection can be asked before there is an answer.
+        """
+        request = self.begun(head("GET / HTTP/1.1"), "keepalive_timeout 5 4;")
+        self.assertEqual(self.value("$sent_http_connection|$sent_http_keep_alive", request), "keep-alive|timeout=4")
 
     def test_nothing(self) -> None:
         """

@@ -48,10 +48,19 @@ FILES: Final = {
 _ALL: Final = (
     (re.compile(r"nginx/\d+\.\d+\.\d+"), "nginx/VERSION"),
     (re.compile(r"(?m)^(Date|Expires): .* 20\d\d .*$"), r"\1: NOW"),
+    (re.compile(r"a{90,}[^\"]*"), "aaa"),
 )
 _ERRORS: Final = (
     *NEWER_WORDS,
     (re.compile(r"\(SSL: error:\w+:[^)]*\)"), "(SSL)"),
+    (
+        re.compile(r"too large chunked body: \d+\+\d+ bytes( while reading client request body)?"),
+        "too large chunked body",
+    ),
+    (re.compile(r"(?<=client sent invalid chunked body) while reading client request body"), ""),
+    (re.compile(r"too (large request|long header line)(: \".*?\")?(?= while)(.*?), host: .*"), r"too much\3"),
+    (re.compile(r"too (large request|long header line)(: \".*?\")?(?= while)"), "too much"),
+    (re.compile(r".*client timed out .* while reading client request body.*"), ""),
 )
 _OF_PROCESSES: Final = re.compile(r"signal|worker|process|exit|using|start|built|OS:|getrlimit|reconfigur|gracefully")
 _LENGTH: Final = re.compile(rb"(?im)^content-length:[ \t]*(\d+)")
@@ -72,7 +81,7 @@ class Ask:
     """
     One connection of a client.
 
-    @ivar pieces: what is sent, and how many answers are read then.
+    @ivar pieces: what is sent, and how many answers are read then; nothing and none for the end of what is sent.
     @ivar port: to which of the ports.
     @ivar name: the server asked for by TLS; None for plain bytes.
     @ivar shows: the certificate the client has, by the name of its files.
@@ -296,8 +305,13 @@ def _talk(connection: socket.socket, ask: Ask) -> list[bytes]:
     told: list[bytes] = []
     reader = Heard(connection)
     for piece, answers in ask.pieces:
+        if reader.closing or reader.ended:
+            break
         try:
-            connection.sendall(piece)
+            if piece:
+                connection.sendall(piece)
+            elif not answers:
+                connection.shutdown(socket.SHUT_WR)
         except OSError:
             told.append(b"<cannot send>")
         for _ in range(answers):
