@@ -16,7 +16,6 @@ from typing import Any, Final
 from h2.errors import ErrorCodes
 from h2.events import (
     DataReceived,
-    Event,
     RequestReceived,
     StreamReset,
     TrailersReceived,
@@ -85,7 +84,6 @@ class Http2:
         "_limits",
         "_lingered",
         "_new",
-        "_on",
         "_opened",
         "_out",
         "_payload",
@@ -141,12 +139,6 @@ class Http2:
         self._payload = 0
         self._read_bytes = 0
         self._lingered = 0.0
-        self._on: dict[type[Event], Callable[[Any], None]] = {
-            RequestReceived: self._begun,
-            DataReceived: self._data,
-            TrailersReceived: self._trailers,
-            StreamReset: self._reset,
-        }
 
     def begin_connection(self) -> None:
         """
@@ -215,7 +207,7 @@ class Http2:
         self._collect()
         given_up = {event.stream_id for event in events if type(event) is StreamReset}
         for event in events:
-            act = self._on.get(type(event))
+            act = _ACTS.get(type(event))
             if act is None:
                 continue
             if type(event) is RequestReceived and event.stream_id in given_up:
@@ -223,12 +215,14 @@ class Http2:
                 self._requests += 1
                 self._count_reset()
             else:
-                act(event)
+                act(self, event)
             if self._expecting != _FRAMES:
                 return
         heard, self._heard = self._heard, {}
         for stream in heard:
             stream.tell()
+        if self._expecting != _FRAMES:
+            return
         if self._read_bytes // 8 > self._payload + WASTE:
             self._fail(ErrorCodes.NO_ERROR, "http2 flood detected")
         elif len(protocol.remote_settings) > SETTINGS:
@@ -463,8 +457,10 @@ class Http2:
         unread = stream.forget()
         if unread and not self._gone and self._expecting == _FRAMES:
             self._protocol.acknowledge_received_data(unread, stream.number)
-        stream.request.body.discarded = True
-        stream.request.done()
+        request = stream.request
+        request.body.discarded = True
+        request.done()
+        stream.dissolve()
         if not self.streams:
             self._rest()
 
@@ -494,7 +490,7 @@ class Http2:
         """
         Take what h2 has to say, in its place.
         """
-        data = self._protocol.data_to_send()
+        data = self._protocol.data_to_send() if self._expecting == _FRAMES else b""
         if data:
             self._out.append(data)
             self._size += len(data)
@@ -720,5 +716,15 @@ class Http2:
         The session ends.
         """
         self.runtime.idle.discard(self)
-        self._expecting = _OVER
         self._lose_all()
+        self._expecting = _OVER
+        self._protocol.dissolve()
+
+
+_ACTS: Final[dict[type[Any], Callable[[Http2, Any], None]]] = {
+    RequestReceived: Http2._begun,
+    DataReceived: Http2._data,
+    TrailersReceived: Http2._trailers,
+    StreamReset: Http2._reset,
+}
+"""What is done about what the client says; the rest is h2's own affair."""

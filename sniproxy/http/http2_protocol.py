@@ -85,6 +85,12 @@ class Protocol(H2Connection):
         self.decoder.max_header_list_size = most_fields
         self.increment_flow_control_window(WINDOW - DEFAULT_WINDOW)
 
+    def dissolve(self) -> None:
+        """
+        Let go of all: h2 knows itself, and would live until the collector comes.
+        """
+        vars(self).clear()
+
     @property
     def overlong(self) -> bool:
         """

@@ -223,6 +223,8 @@ class Stream:
         """
         @see: L{sniproxy.http.exchange.Exchange.begin}
         """
+        if self.closed:
+            return
         first, rest = fields_of(request, reply)
         block = status_field(reply.status) + fields_block(first)
         if rest:
@@ -408,7 +410,14 @@ class Stream:
         self._pieces.clear()
         unread, self._unread = self._unread, 0
         self._connection.runtime.deadlines.clear(self)
+        self._failure = CLIENT_CLOSED
         return unread
+
+    def dissolve(self) -> None:
+        """
+        Let go of the request, which knows its stream.
+        """
+        del self.request
 
     def lose(self, status: int) -> None:
         """

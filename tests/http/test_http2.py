@@ -5,6 +5,7 @@ Tests for L{sniproxy.http.http2}: a client that is h2 itself, and frames it woul
 from __future__ import annotations
 
 import errno
+import gc
 from collections.abc import Callable
 from struct import pack
 from typing import Any
@@ -28,6 +29,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.http import http2
 from sniproxy.http.exchange import Reply
+from sniproxy.http.http2_protocol import Protocol
+from sniproxy.http.http2_stream import Stream
 from sniproxy.http.request import Request
 from sniproxy.wire.http1 import PREFACE
 from tests.http.test_http1 import Holding
@@ -858,6 +861,28 @@ class EndTests(Http2Case):
         self.holding.requests[0].gone = gone
         self.last.world.runtime.abort()
         self.assertEqual(([each.status for each in self.last.over], client.leg.closed, told), ([499], True, [1]))
+
+    def test_nothing_left(self) -> None:
+        """
+        What a connection was lives no longer than it, though no collector comes.
+        """
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        client = self.client()
+        client.ask("/a")
+        number = client.ask("/h", "POST", end=False)
+        client.turn()
+        client.h2.reset_stream(number, CANCEL)
+        client.turn()
+        client.ask("/h")
+        client.turn()
+        self.last.over.clear()
+        self.holding.requests.clear()
+        client.leg.end()
+        self.last.over.clear()
+        kinds = (http2.Http2, Stream, Protocol, Request)
+        self.assertEqual([each for each in gc.get_objects() if isinstance(each, kinds)], [])
 
     def test_fault_of_ours(self) -> None:
         """
