@@ -52,6 +52,7 @@ class Place:
 
     __slots__ = (
         "_content_place",
+        "_late",
         "around",
         "content",
         "encoding",
@@ -92,15 +93,23 @@ class Place:
         self.around: Place | None = None
         self.excepted: tuple[frozenset[str], Place] | None = None
         self._content_place = -1
+        self._late: dict[int, int] = {}
 
-    def handle(self, phase: str, handler: Handler) -> None:
+    def handle(self, phase: str, handler: Handler, late: bool = False) -> None:
         """
         Add a handler, behind those the phase has.
 
         @param phase: C{"post_read"}, C{"server_rewrite"}, C{"rewrite"}, C{"preaccess"}, C{"access"}, C{"content"} or
             C{"log"}.
+        @param late: behind those that are not, too, whenever they are added.
         """
-        self.phases[BY_NAME[phase]].append(handler)
+        number = BY_NAME[phase]
+        handlers = self.phases[number]
+        if late:
+            self._late[number] = self._late.get(number, 0) + 1
+            handlers.append(handler)
+        else:
+            handlers.insert(len(handlers) - self._late.get(number, 0), handler)
 
     def filter(self, change: Filter) -> None:
         """

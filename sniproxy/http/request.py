@@ -29,13 +29,14 @@ from sniproxy.http.phases import (
     LAST_CONNECTION,
     MISDIRECTED,
     MOVED_PERMANENTLY,
-    NOT_ALLOWED,
     NO_CERTIFICATE,
+    NOT_ALLOWED,
     NOT_FOUND,
     PLAIN_ON_TLS,
     REQUEST_TIMEOUT,
     SPECIAL,
     TOO_LARGE,
+    UNAUTHORIZED,
     HttpPhase,
 )
 from sniproxy.http.subject import Subject, nobody_waits
@@ -205,8 +206,9 @@ class Request(Subject):
                     self._verdict = 0
                     self._step = len(self._handlers)
                 return True
-            if answer in (FORBIDDEN, 401) and self.place.limits.satisfy_any:
-                self._verdict = answer
+            if answer in (FORBIDDEN, UNAUTHORIZED) and self.place.limits.satisfy_any:
+                if self._verdict != UNAUTHORIZED:
+                    self._verdict = answer
                 return True
         if answer is None:
             return True

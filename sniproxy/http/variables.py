@@ -8,7 +8,6 @@ too, and stand in L{sniproxy.common.core_variables}.
 from __future__ import annotations
 
 import socket
-from base64 import b64decode
 from collections.abc import Callable
 from secrets import token_hex
 from struct import error as StructError
@@ -16,6 +15,7 @@ from struct import unpack_from
 from typing import TYPE_CHECKING, Final
 
 from sniproxy.config.template import Variable
+from sniproxy.http.credentials import credentials
 from sniproxy.http.phases import BODYLESS
 from sniproxy.http.spool import Spool
 
@@ -309,14 +309,8 @@ def remote_user(request: Request) -> str | None:
     """
     The name in a C{Basic} authorization (RFC 7617), whether or not anybody has asked for one.
     """
-    kind, _, text = request.fields.get("authorization", "").partition(" ")
-    if kind.lower() != "basic":
-        return None
-    try:
-        name, colon, _ = b64decode(text.strip(" "), validate=True).partition(b":")
-    except ValueError:
-        return None
-    return name.decode("utf-8", "surrogateescape") if name and colon else None
+    found = credentials(request.headers.get("authorization"))
+    return None if found is None else found[0].decode("utf-8", "surrogateescape")
 
 
 def tcp_info(name: str) -> Get:

@@ -24,6 +24,7 @@ from sniproxy.common.ssl import ssl
 from sniproxy.common.upstream import upstream
 from sniproxy.common.upstream_zone import upstream_zone
 from sniproxy.config.internals import INTERNALS as internals
+from sniproxy.http.auth_basic import auth_basic
 from sniproxy.http.charset import charset
 from sniproxy.http.core import http_core
 from sniproxy.http.error_page import error_page
@@ -49,6 +50,7 @@ alsoProvides(internals, IPlugin)  # the room it lives in knows no Twisted
 
 __all__ = [
     "access",
+    "auth_basic",
     "charset",
     "core",
     "errlog",
