@@ -65,7 +65,10 @@ class Soak:
         self.values: dict[str, object] = {"folder": folder, "turn": 1}
         for door in DOORS:
             self.values[door.name] = free_port(socket.SOCK_DGRAM if door.datagrams else socket.SOCK_STREAM)
-        self.values.update(closed=free_port(), closed_udp=free_port(socket.SOCK_DGRAM), extra=free_port())
+        self.holder = socket.socket()  # bound, not listening: a port that refuses for as long as it is held
+        self.holder.bind(("127.0.0.1", 0))
+        closed = self.holder.getsockname()[1]
+        self.values.update(closed=closed, closed_udp=free_port(socket.SOCK_DGRAM), extra=free_port())
         ports = {door.name: int(str(self.values[door.name])) for door in DOORS}
         self.visitors = Visitors(self.dice, asyncio.sleep, ports)
         self.wrong = self.visitors.wrong
@@ -84,8 +87,9 @@ class Soak:
         @return: the path of the file.
         """
         path = os.path.join(self.folder, name)
-        with open(path, "w", encoding="utf-8") as file:
+        with open(f"{path}.new", "w", encoding="utf-8") as file:
             file.write(text)
+        os.replace(f"{path}.new", path)  # nobody shall read half of it
         return path
 
     def configure(self, turn: int) -> str:

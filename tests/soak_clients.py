@@ -95,7 +95,7 @@ DOORS: Final = (
     Door("udp_resolved", "proxy_pass udp_resolved;", "udp"),
     Door("udp_told", "return $a-$half-$near;", "udp", "text"),
     Door("udp_denied", "deny all; proxy_pass udp;", "udp", "refusal"),
-    Door("udp_dead", "proxy_pass 127.0.0.1:@closed_udp@;", "udp", "refusal"),
+    Door("udp_dead", "proxy_pass 127.0.0.66:@closed_udp@;", "udp", "refusal"),
 )
 
 HEAD: Final = """
@@ -290,7 +290,7 @@ class Visitors:
                 burst = what == "burst"  # not so large that the kernel drops what others say at the same time
                 for _ in range(10 if burst else 1):
                     await loop.sock_sendall(
-                        sock, self.dice.randbytes(self.dice.choice((0, 10, 1400 if burst else 65507)))
+                        sock, self.dice.randbytes(self.dice.choice((1, 10, 1400 if burst else 65507)))
                     )
                 return
             for _ in range(self.dice.randrange(1, 5)):
@@ -337,7 +337,7 @@ def _second_version(dice: random.Random) -> bytes:
 
 class UdpEcho(asyncio.DatagramProtocol):
     """
-    An upstream of datagrams.
+    An upstream of datagrams; asyncio cannot send empty ones.
     """
 
     transport: Any = None
