@@ -46,6 +46,7 @@ COMPILED: Final = (
     "sniproxy.logs.log_format",
     "sniproxy.logs.sinks",
     "sniproxy.net.accept",
+    "sniproxy.net.bound",
     "sniproxy.net.channel",
     "sniproxy.net.connect",
     "sniproxy.net.datagram_relay",

@@ -100,10 +100,27 @@ def variable_of(build: Build, name: str, node: Node) -> Getter:
         if found.volatile:
             get: Getter = found.get(name) if found.prefix else found.get
             return get
+        if not found.prefix:  # what a module provides whole is not made anew by the configuration
+            return _kept(name, found.get)
 
     def read(subject: Any) -> str | None:
         # what is not volatile is cached, None included; what is, and is made by the configuration, is never not found
         return template.render(subject) or subject.values.get(name, "")
+
+    return read
+
+
+def _kept(name: str, get: Getter) -> Getter:
+    """
+    What L{template.cached} is for templates: a variable is asked once for a subject.
+    """
+
+    def read(subject: Any) -> str | None:
+        values: dict[str, str | None] = subject.values
+        if name in values:
+            return values[name]
+        value = values[name] = get(subject)
+        return value
 
     return read
 

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 from zope.interface import classImplements
 
 from sniproxy.interfaces import ILeg, IRelay
+from sniproxy.net.bound import over, receive, send, send_last
 from sniproxy.net.legs import nothing
 from sniproxy.net.poller import ERR, HUP, READABLE
 from sniproxy.net.timers import Holder
@@ -199,17 +200,20 @@ class Relaying:
         size = self._size
         now = self.now()
         due = now + self.options.timeout
+        put_off = False
         for _ in range(TURN):
             data = flow.pending
             if data:
                 try:
-                    taken = flow.sink.send_last(data) if self._is_last(flow) else flow.sink.send(data)
+                    taken = send_last(flow.sink, data) if self._is_last(flow) else send(flow.sink, data)
                 except OSError as error:
                     self.end(Result(other, error, sending=True))
                     return
                 if taken:
                     flow.sent += taken
-                    self.holder.due = due
+                    if not put_off:
+                        self.holder.due = due
+                        put_off = True
                 if taken < len(data):
                     flow.pending = data[taken:]
                     flow.stuck = True
@@ -223,7 +227,7 @@ class Relaying:
                 self.switch(flow)
                 return
             try:
-                got = flow.source.receive(size)
+                got = receive(flow.source, size)
             except OSError as error:
                 self.broken(flow, error)
                 return
@@ -232,7 +236,9 @@ class Relaying:
             if got:
                 if flow.began is None:
                     flow.began = now
-                self.holder.due = due
+                if not put_off:
+                    self.holder.due = due
+                    put_off = True
                 flow.received += len(got)
                 flow.pending = got
             else:
@@ -244,7 +250,7 @@ class Relaying:
         """
         Whether the relay ends, or the sink is told the end, as soon as what is pending has been sent.
         """
-        return flow.source.over and not (self.down if flow is self.up else self.up).stuck
+        return over(flow.source) and not (self.down if flow is self.up else self.up).stuck
 
     def switch(self, flow: Flow) -> None:
         """

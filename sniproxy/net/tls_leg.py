@@ -17,6 +17,7 @@ from zope.interface import classImplements
 from sniproxy.addresses import Address
 from sniproxy.errors import TlsFailure
 from sniproxy.interfaces import ILeg
+from sniproxy.net.bound import receive, send
 from sniproxy.net.channel import Channel
 from sniproxy.net.legs import Owner
 
@@ -374,12 +375,17 @@ class TlsLeg:
         """
         if self._end:
             return False
-        data = self._ahead or self.raw.receive(AT_ONCE * RECORD)
+        record = RECORD
+        data = self._ahead or receive(self.raw, AT_ONCE * record)
         if data is None:
             return False
         if data:
-            self._channel.feed(data[:RECORD])
-            self._ahead = data[RECORD:]
+            if len(data) <= record:
+                self._channel.feed(data)
+                self._ahead = b""
+            else:
+                self._channel.feed(data[:record])
+                self._ahead = data[record:]
         else:
             self._end = True
             self._channel.feed_end()
@@ -394,10 +400,11 @@ class TlsLeg:
                 self._outgoing = self._channel.drain()
                 if not self._outgoing:
                     return True
-            sent = self.raw.send(self._outgoing)
-            self._outgoing = self._outgoing[sent:]
-            if self._outgoing:
+            sent = send(self.raw, self._outgoing)
+            if sent < len(self._outgoing):
+                self._outgoing = self._outgoing[sent:]
                 return False
+            self._outgoing = b""
 
     def _fail(self, error: SSL.Error) -> OSError:
         self._broken = True

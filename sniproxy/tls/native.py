@@ -66,7 +66,46 @@ def readable(certificate: crypto.X509) -> x509.Certificate:
 
     @raise ValueError: C{cryptography} cannot read it.
     """
-    return _parsed(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
+    return _parsed(_der(certificate._x509))
+
+
+_ROOM: Final = 1 << 14
+_certificate: Final[Any] = _ffi.new("char[]", _ROOM)
+"""What is copied out of the BIO, which each call leaves empty; one of both serves the whole process."""
+
+
+@cache
+def _scratch() -> Any:
+    """
+    A BIO in memory.
+    """
+    return _ffi.gc(_lib.BIO_new(_memory()), _lib.BIO_free)
+
+
+def _der(certificate: Any) -> bytes:
+    """
+    @param certificate: C{X509 *}.
+    """
+    bio = _scratch()
+    _lib.i2d_X509_bio(bio, certificate)
+    found = b""
+    while (size := _lib.BIO_read(bio, _certificate, _ROOM)) > 0:
+        found += _ffi.unpack(_certificate, size)
+    return found
+
+
+def peer_certificate(connection: SSL.Connection) -> x509.Certificate | None:
+    """
+    @return: the peer's; None where it has sent none.
+    @raise ValueError: C{cryptography} cannot read it.
+    """
+    shown = _lib.SSL_get_peer_certificate(connection._ssl)
+    if not shown:
+        return None
+    try:
+        return _parsed(_der(shown))
+    finally:
+        _lib.X509_free(shown)
 
 
 class Link:

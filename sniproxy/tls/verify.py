@@ -155,8 +155,7 @@ def _see(connection: TLSConnection, context: ServerContext | ClientContext) -> J
     links = tuple(connection.links)
     resumed = native.session_reused(connection)
     try:
-        shown = connection.get_peer_certificate()
-        certificate = None if shown is None else native.readable(shown)
+        certificate = native.peer_certificate(connection)
         code = native.verify_result(connection) if context.exact else _last_error(links)
         if resumed and code == 0:
             code = _aged(certificate, context)

@@ -10,7 +10,6 @@ Sources: RFC 8446 sections 4.1.2 and 4.2, RFC 6066 section 3, RFC 7301; where th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from struct import Struct
 from typing import Final
@@ -186,7 +185,6 @@ def parse(body: bytes, length: int) -> ClientHello | Malformed:
     """
     name = None
     kinds: list[int] = []
-    seen, checks = kinds.append, _CHECKS
     try:
         _, at, stop = _sections(body)
         while at < stop:
@@ -197,11 +195,18 @@ def parse(body: bytes, length: int) -> ClientHello | Malformed:
             at = start + (body[at + 2] << 8 | body[at + 3])
             if at > stop:
                 raise WireError("extensions", f"type {kind} needs {at - start} bytes where {stop - start} are left")
-            seen(kind)
-            if kind in checks:
-                checks[kind](body, start, at)
-            elif kind == SERVER_NAME:
+            kinds.append(kind)
+            # calls that the compiler can see, of C functions, where a table would be looked up and called
+            if kind == SERVER_NAME:
                 name = _server_name(body, start, at)
+            elif kind == SUPPORTED_GROUPS:
+                _check_list("supported_groups", body, start, at)
+            elif kind == SIGNATURE_ALGORITHMS:
+                _check_list("signature_algorithms", body, start, at)
+            elif kind == ALPN:
+                _check_alpn(body, start, at)
+            elif kind == SUPPORTED_VERSIONS:
+                _check_versions(body, start, at)
     except WireError as error:
         return Malformed(error.field, error.reason)
     if len(set(kinds)) < len(kinds):
@@ -278,25 +283,11 @@ def _not_one_name(extension: Cursor) -> WireError:
 
 def _check_list(field: str, body: bytes, start: int, stop: int) -> None:
     """
-    An extension that is nothing but a list of 16-bit numbers, at least one.
+    An extension that is nothing but a list of 16-bit numbers, at least one (RFC 8446, sections 4.2.3 and 4.2.7).
     """
     size = stop - start
     if size < 4 or size & 1 or body[start] << 8 | body[start + 1] != size - 2:
         raise WireError(field, f"{size} bytes are not a list")
-
-
-def _check_groups(body: bytes, start: int, stop: int) -> None:
-    """
-    RFC 8446, section 4.2.7.
-    """
-    _check_list("supported_groups", body, start, stop)
-
-
-def _check_signature_algorithms(body: bytes, start: int, stop: int) -> None:
-    """
-    RFC 8446, section 4.2.3.
-    """
-    _check_list("signature_algorithms", body, start, stop)
 
 
 def _check_versions(body: bytes, start: int, stop: int) -> None:
@@ -321,14 +312,6 @@ def _check_alpn(body: bytes, start: int, stop: int) -> None:
         at += 1 + body[at]
     if at > stop:
         raise WireError("alpn", f"the last name ends {at - stop} bytes behind the list")
-
-
-_CHECKS: Final[dict[int, Callable[[bytes, int, int], None]]] = {
-    SUPPORTED_GROUPS: _check_groups,
-    SIGNATURE_ALGORITHMS: _check_signature_algorithms,
-    ALPN: _check_alpn,
-    SUPPORTED_VERSIONS: _check_versions,
-}
 
 
 def _codes(body: bytes, start: int, stop: int, width: int) -> tuple[int, ...]:

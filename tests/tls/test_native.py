@@ -4,7 +4,8 @@ The private bindings are there and do what is expected of them; a new pyOpenSSL 
 
 from __future__ import annotations
 
-from OpenSSL import SSL
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL, crypto
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.tls import native
@@ -137,6 +138,23 @@ class NativeTests(SynchronousTestCase):
         """
         self.assertEqual(self.reads(there=True), [None, None, b"word"])
         self.assertEqual(self.reads(there=False), [b"word"])
+
+    def test_peer_certificate(self) -> None:
+        """
+        A peer's certificate is the one it has shown, however large and however often it is asked for; without one it is
+        None.
+        """
+        near, far = tls.client(), tls.server()
+        self.assertIsNone(native.peer_certificate(near))
+        shake(near, far)
+        shown = near.get_peer_certificate(as_cryptography=True)
+        for _ in range(3):
+            self.assertEqual(native.peer_certificate(near), shown)
+        self.assertIsNone(native.peer_certificate(far))
+        large = pki.self_signed(names=[f"{number:05d}.{'x' * 50}.example.com" for number in range(600)]).certificate
+        self.assertGreater(len(large.public_bytes(Encoding.DER)), 2 * native._ROOM)
+        self.assertEqual(native.readable(crypto.X509.from_cryptography(large)), large)
+        self.assertEqual(native.peer_certificate(near), shown)
 
     def test_familiar(self) -> None:
         """

@@ -632,10 +632,10 @@ class FailClosedTests(SynchronousTestCase):
         server = disk.server(ServerPolicy((plain,), verify="optional_no_ca", client_certificate=trust))
         _, other = pair(disk.client(ClientPolicy(certificates=(plain,))), server)
 
-        def broken(**_: object) -> None:
+        def broken(der: bytes) -> None:
             raise ValueError("not a certificate")
 
-        self.patch(other, "get_peer_certificate", broken)
+        self.patch(native, "_parsed", broken)
         judgement = judge_client(other, server, no_report)
         self.assertEqual((judgement.ok, judgement.code), (False, 1))
 
