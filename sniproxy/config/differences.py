@@ -603,5 +603,19 @@ DIFFERENCES: Final = (
         "What follows it could be read in two ways.",
         "http/proxying.py",
     ),
+    Difference(
+        ("gzip_types", "charset_types"),
+        "Of a type with a charset only what stands before that counts, whoever said it.",
+        "A `default_type` or `types` with a charset is in no list.",
+        "It is the same type.",
+        "http/media_types.py",
+    ),
+    Difference(
+        ("gzip_proxied", "gzip"),
+        "Fields that `add_header` has set (`Expires`, `Content-Encoding`) count as those of the answer.",
+        "It does not see them.",
+        "A body that is said to be encoded would be encoded twice.",
+        "http/gzip.py",
+    ),
 )
 """In the order in which an operator meets them: reading, processes, TLS with clients and upstreams, names and bytes."""
