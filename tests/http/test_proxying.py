@@ -4,10 +4,14 @@ Tests for L{sniproxy.http.proxying}.
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.http.attempt import Attempt
+from sniproxy.http.outgoing import Outgoing
+from sniproxy.http.proxying import Proxying
 from sniproxy.http.request import Request
 from tests.support.sessions import FakeLeg
 from tests.support.upstreams import Proxied, answer, asked, one
@@ -498,6 +502,27 @@ class GoneTests(ProxyingCase):
         web.turn()
         self.assertEqual(web.request().status, 200)
         self.assertFalse(upstream.closed)
+
+    def test_nothing_left(self) -> None:
+        """
+        Nothing of a request that is over goes round in circles.
+        """
+        web = Proxied("location / { proxy_pass http://192.0.2.2; }")
+        client = web.client(POST)
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        web.world.attempt().fail()
+        self.fails(client, 502)
+        client.arrive(GET)
+        upstream = web.connected()
+        upstream.arrive(answer(b"one"))
+        client.arrive(GET)
+        upstream.arrive(answer(b"", "Content-Length: 9", length=False))
+        client.lose()
+        self.assertEqual(
+            [type(each) for each in gc.get_objects() if isinstance(each, Proxying | Attempt | Outgoing)], []
+        )
 
     def test_released(self) -> None:
         """
