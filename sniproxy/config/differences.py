@@ -117,8 +117,8 @@ DIFFERENCES: Final = (
     ),
     Difference(
         ("proxy_pass",),
-        "A UDP session whose upstream has refused a datagram goes on: each refusal is a line in the log, and answers of "
-        "an upstream that comes back are passed on.",
+        "A UDP session whose upstream has refused a datagram goes on: each refusal is a line in the log, and answers "
+        "of an upstream that comes back are passed on.",
         "It hears no answer any more, and ends at the next datagram but one.",
         "Who restarts a server loses what was sent meanwhile, and nothing else.",
         "net/datagram_relay.py",
