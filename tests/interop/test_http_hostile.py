@@ -19,9 +19,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
+from hyperframe.frame import DataFrame
+
+from sniproxy.wire.http1 import End, Refused, RequestHead
+from tests.interop.test_http2 import Wire
 from tests.support import backends
 from tests.support.backends import LINGER_ZERO, Visit
 from tests.support.clients import read_all
+from tests.support.http1 import requests
+from tests.support.http2 import Client
 from tests.support.ports import free_ports
 from tests.support.programs import PATIENCE, eventually, need, read_text
 from tests.support.proxies import NGINX, SNIPROXY, Kind, Proxy, ProxyTestCase, fill, read_lines
@@ -31,7 +37,7 @@ Act = bytes | str
 """
 What an upstream does: bytes are sent; C{close}, C{reset}, C{hang} (be silent until the other side ends), C{body} (read
 the body of the request), C{drain} (say that this is all, and read on to the end), C{flood} (send what was sent last,
-until the other side ends).
+until the other side ends), C{swallow} (read as much as comes in a moment).
 """
 
 CLOSE: Final = "close"
@@ -40,6 +46,7 @@ HANG: Final = "hang"
 BODY: Final = "body"
 DRAIN: Final = "drain"
 FLOOD: Final = "flood"
+SWALLOW: Final = "swallow"
 
 OK: Final = b"HTTP/1.1 200 OK\r\n"
 CHUNKED: Final = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -55,6 +62,7 @@ def ok(body: bytes, *lines: bytes, status: bytes = b"200 OK", length: int | None
 
 ANSWERS: Final[dict[str, tuple[Act, ...]]] = {
     "good": (ok(b"good"),),
+    "swallow": (SWALLOW, ok(b"swallowed")),
     "good-chunked": (CHUNKED + b"4\r\ngood\r\n0\r\n\r\n",),
     "good-until-close": (OK + b"\r\ngood", CLOSE),
     "good-1.0": (b"HTTP/1.0 200 OK\r\n\r\ngood", CLOSE),
@@ -226,6 +234,7 @@ class Scripted:
                 block = connection.recv(65536)
                 if not block:
                     return
+                visit.received += block
                 data += block
             head, _, rest = bytes(data).partition(b"\r\n\r\n")
             data = bytearray(rest)
@@ -249,15 +258,22 @@ class Scripted:
                 elif act in (HANG, DRAIN):
                     if act == DRAIN:
                         connection.shutdown(socket.SHUT_WR)
-                    while connection.recv(65536):
-                        pass
+                    while block := connection.recv(65536):
+                        visit.received += block
                     return
                 elif act == BODY:
                     while len(data) < int(found[1] if found else 0):
                         block = connection.recv(65536)
                         if not block:
                             return
+                        visit.received += block
                         data += block
+                elif act == SWALLOW:
+                    while not re.search(rb"\r\n\r\nabc$|\r\n0\r\n\r\n$", visit.received):
+                        block = connection.recv(65536)
+                        if not block:
+                            return
+                        visit.received += block
                 elif act == FLOOD:
                     for _ in range(1 << 12):
                         connection.sendall(last * 64)
@@ -364,12 +380,13 @@ class Twins(ProxyTestCase):
         inside: str = "",
         answers: dict[str, tuple[Act, ...]] = ANSWERS,
         format: str = "$request|$status|$upstream_status",  # noqa: A002
+        kinds: tuple[Kind, ...] = (NGINX, SNIPROXY),
     ) -> None:
         """
         Start all.
         """
         need("nginx")
-        self.ports: dict[Kind, int] = dict(zip((NGINX, SNIPROXY), free_ports(2), strict=True))
+        self.ports: dict[Kind, int] = dict(zip(kinds, free_ports(len(kinds)), strict=True))
         self.backs: dict[Kind, tuple[Scripted, Scripted]] = {}
         self.proxies: dict[Kind, Proxy] = {}
         for kind, port in self.ports.items():
@@ -423,17 +440,20 @@ class Twins(ProxyTestCase):
             ]
         self.assertEqual(wrong, [], "\n".join(wrong))
 
-    def nothing_left(self) -> None:
+    def nothing_left(self, kept: int = 0) -> None:
         """
-        All descriptors but logs and listeners have been closed again, and somebody who behaves is served.
+        All descriptors but logs, listeners and so many connections to upstreams have been closed again, and somebody
+        who behaves is served.
         """
-
         edge = self.proxies[SNIPROXY]
 
-        def same() -> bool:
-            return not Counter(edge.descriptors()) - self.before - Counter({"pipe": 16})
+        def more() -> Counter[str]:
+            return Counter(edge.descriptors()) - self.before - Counter({"pipe": 16, "socket": kept})
 
-        eventually(same, "descriptors as before")
+        try:
+            eventually(lambda: not more(), "descriptors as before")
+        except AssertionError:
+            self.fail(f"left: {more()}")
         self.assertTrue(exchange(self.ports[SNIPROXY], request("/good")).endswith(b"good"))
         self.clean()
 
@@ -566,7 +586,7 @@ class BodiesTests(Twins):
             if (method, where) != ("PUT", "stream") and ("hang" not in name or where == "twice")
         }
         self.compare(cases)
-        self.nothing_left()
+        self.nothing_left(kept=4)
 
     def test_large(self) -> None:
         """
@@ -591,7 +611,7 @@ class BodiesTests(Twins):
             for kind, (answer, logs, through) in found.items():
                 seen = (name, where, kind, answer[:200], logs, through)
                 self.assertEqual((answer[9:12], sum(through)), (str(status), peers), seen)
-        self.nothing_left()
+        self.nothing_left(kept=4)
 
 
 REFUSALS: Final[dict[str, bytes]] = {
@@ -935,3 +955,96 @@ class MemoryTests(Twins):
             client.close()
         self.over.set()
         self.nothing_left()
+
+
+POST: Final = [(":method", "POST"), (":scheme", "http"), (":authority", "www.example.com"), (":path", "/swallow/x")]
+
+SPOILED: Final[dict[str, tuple[list[tuple[str, str]], tuple[bytes, ...]]]] = {
+    # what the head says beyond the usual, and the pieces of the body
+    "length too small": ([*POST, ("content-length", "3")], (b"abc", b"GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n")),
+    "length too small, one piece": ([*POST, ("content-length", "3")], (b"abcGET /hidden HTTP/1.1\r\nHost: h\r\n\r\n",)),
+    "length too large": ([*POST, ("content-length", "100")], (b"abc",)),
+    "length without a body": ([*POST, ("content-length", "100")], ()),
+    "length of nothing": ([*POST, ("content-length", "0")], (b"GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n",)),
+    "length twice": ([*POST, ("content-length", "3"), ("content-length", "3")], (b"abc",)),
+    "length with plus": ([*POST, ("content-length", "+3")], (b"abc",)),
+    "length in a list": ([*POST, ("content-length", "3, 3")], (b"abc",)),
+    "chunked": ([*POST, ("transfer-encoding", "chunked")], (b"0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: h\r\n\r\n",)),
+    "chunked by a line end": ([*POST, ("x", "a\r\ntransfer-encoding: chunked")], (b"0\r\n\r\n",)),
+    "line end in a name": ([*POST, ("x\r\ny", "a")], (b"abc",)),
+    "colon in a name": ([*POST, ("transfer-encoding: chunked\r\nx", "a")], (b"0\r\n\r\n",)),
+    "bare LF": ([*POST, ("x", "a\ncontent-length: 0")], (b"abc",)),
+    "bare CR": ([*POST, ("x", "a\rcontent-length: 0")], (b"abc",)),
+    "NUL": ([*POST, ("x", "a\0b")], (b"abc",)),
+    "path with a line end": ([*POST[:3], (":path", "/swallow/x HTTP/1.1\r\nHost: h\r\n\r\nGET /hidden")], (b"abc",)),
+    "path with a blank": ([*POST[:3], (":path", "/swallow/x HTTP/1.1")], (b"abc",)),
+    "method with a line end": ([(":method", "GET /hidden HTTP/1.1\r\nHost: h\r\n\r\nPOST"), *POST[1:]], (b"abc",)),
+    "host with a line end": ([*POST[:2], (":authority", "x\r\nA: b"), POST[3]], (b"abc",)),
+    "two hosts": ([*POST, ("host", "other.example.com")], (b"abc",)),
+    "connection": ([*POST, ("connection", "content-length")], (b"abc",)),
+    "upgrade": ([*POST, ("upgrade", "websocket")], (b"abc",)),
+}
+"""Messages of HTTP/2 that would be two, or others, if they were written down as HTTP/1 without a thought."""
+
+
+class DowngradeTests(Twins):
+    """
+    Requests of HTTP/2 that an upstream gets in HTTP/1.
+    """
+
+    def setUp(self) -> None:
+        """
+        Start the proxy with a location that gathers bodies and one that passes them on.
+        """
+        super().setUp()
+        self.serve(
+            "http2 on; location ~ /stream$ { proxy_request_buffering off; proxy_pass http://one; }", kinds=(SNIPROXY,)
+        )
+
+    def say(self, pairs: list[tuple[str, str]], pieces: tuple[bytes, ...]) -> tuple[int, int | None]:
+        """
+        One request on a connection of its own.
+
+        @return: the status, and the code with which the stream or the connection was broken off.
+        """
+        wire = Wire(self.ports[SNIPROXY])
+        self.addCleanup(wire.sock.close)
+        client = Client(wire)  # type: ignore[arg-type]
+        number = client.raw(list(pairs), end=not pieces)
+        for at, piece in enumerate(pieces, 1):
+            frame = DataFrame(number, piece)
+            if at == len(pieces):
+                frame.flags.add("END_STREAM")
+            client.frames(frame)
+        heard = client.answers[number]
+
+        def ended() -> bool:
+            client.turn()
+            return heard.ended or heard.reset is not None or wire.closed or client.goodbye is not None
+
+        eventually(ended, f"the end of {pairs}")
+        wire.sock.close()
+        return heard.status, heard.reset if heard.reset is not None else client.goodbye
+
+    def test_spoiled(self) -> None:
+        """
+        Each is refused, and no upstream gets a whole request, or one with anything in it that was not said.
+        """
+        for name, (pairs, pieces) in SPOILED.items():
+            for stream in ("", "/stream"):
+                sent = [(key, value.replace("/swallow/x", f"/swallow/x{stream}")) for key, value in pairs]
+                status, code = self.say(sent, pieces)
+                self.assertTrue(status in (0, 400), (name, stream, status, code))
+                self.assertTrue(status or code is not None, (name, stream))
+        self.assertEqual(self.say([*POST, ("content-length", "3")], (b"a", b"bc")), (200, None))
+        self.assertEqual(self.say([*POST[:3], (":path", "/swallow/stream")], (b"a", b"bc")), (200, None))
+        self.nothing_left()
+        whole = []
+        for back in self.backs[SNIPROXY]:
+            for visit in back.server.visits:
+                self.assertNotIn(b"hidden", visit.received)
+                events = requests(bytes(visit.received))
+                self.assertFalse([event for event in events if isinstance(event, Refused)], visit.received)
+                heads = [event for event in events if isinstance(event, RequestHead)]
+                whole += heads[: sum(isinstance(event, End) for event in events)]
+        self.assertEqual(sorted(head.target for head in whole), ["/good", "/swallow/stream", "/swallow/x"])
