@@ -7,6 +7,7 @@ Strategy: the same is asked of nginx where it holds there; where nginx is known 
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import ssl
@@ -200,6 +201,18 @@ class ClientsNginx(Clients):
     kind = NGINX
 
 
+def once(connection: socket.socket, visit: Visit) -> None:
+    """
+    Answer one request, and end.
+    """
+    while b"\r\n\r\n" not in visit.received:
+        block = connection.recv(65536)
+        if not block:
+            return
+        visit.received += block
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nsecret")
+
+
 def web(connection: socket.socket, visit: Visit) -> None:
     """
     Answer each request with the same.
@@ -251,13 +264,15 @@ class Servers(ProxyTestCase):
     Upstreams with certificates of all kinds.
     """
 
-    def begin(self, identity: pki.Identity, trust: pki.Identity) -> None:
+    def begin(
+        self, identity: pki.Identity, trust: pki.Identity, talk: backends.Talk = web, version: str | None = None
+    ) -> None:
         """
         Start an upstream with a certificate, and the proxy.
         """
         files = identity.write(self.folder, "server")
         shown = pki.leaf(trust, "edge").write(self.folder, "shown")
-        self.back = backends.backend(self, web, clients.server_context(files))
+        self.back = backends.backend(self, talk, clients.server_context(files, version=version))
         (self.port,) = free_ports(1)
         text = UPSTREAM
         if self.kind == NGINX:
@@ -364,39 +379,62 @@ class ServersTestsNginx(ServersTests):
         self.assertEqual(self.get("/strict/"), "200")  # this is what we do not do
 
 
+PATHS_AND_STATUSES: Final = (
+    ("/open/", "200"),
+    ("/strict/", "200"),
+    ("/other/", "502"),
+    ("/elsewhere/", "502"),
+    ("/shown/", "200"),
+    (f"/variable/?name={BACK}", "200"),
+    ("/variable/?name=other.example.com", "502"),
+    ("/variable/?name=", "502"),
+)
+"""Locations that look at the upstream in their own ways, and what they answer."""
+
+
 class KeptTests(Servers):
     """
-    Connections that are kept are for those alone who would have made the same.
+    Connections and sessions that are kept are for those alone who would have made the same.
     """
 
     kind = SNIPROXY
 
-    def test_policies(self) -> None:
+    def rounds(self) -> list[Visit]:
+        """
+        Ask all locations again and again.
+
+        @return: the connections on which something was asked.
+        """
+        for _ in range(3):
+            for path, status in PATHS_AND_STATUSES:
+                self.assertEqual(self.get(path), status, path)
+        good = [visit for visit in self.back.visits if visit.received]
+        for visit in good:
+            paths = set(re.findall(rb"GET /(\w+)/", visit.received))
+            self.assertEqual(len(paths), 1, visit.received)
+        for words in (b"/other/", b"/elsewhere/", b"name=other", b"name= "):
+            self.assertNotIn(words, b"".join(bytes(visit.received) for visit in good))
+        return good
+
+    def test_connections(self) -> None:
         """
         One that nobody has looked at serves no location that looks, one for a name none for another, one without our
         certificate none that shows it; each finds its own again.
         """
         root = pki.authority("Servers CA")
         self.begin(pki.leaf(root, BACK), root)
-        for _ in range(3):
-            found = [
-                self.get(path)
-                for path in (
-                    "/open/",
-                    "/strict/",
-                    "/other/",
-                    "/elsewhere/",
-                    "/shown/",
-                    f"/variable/?name={BACK}",
-                    "/variable/?name=other.example.com",
-                    "/variable/?name=",
-                )
-            ]
-            self.assertEqual(found, ["200", "200", "502", "502", "200", "200", "502", "502"])
-        good = [visit for visit in self.back.visits if visit.received]
-        for visit in good:
-            paths = set(re.findall(rb"GET /(\w+)/", visit.received))
-            self.assertEqual(len(paths), 1, visit.received)
-        self.assertEqual(len(good), 4)
-        for words in (b"/other/", b"/elsewhere/", b"name=other", b"name= "):
-            self.assertNotIn(words, b"".join(bytes(visit.received) for visit in good))
+        self.assertEqual(len(self.rounds()), 4)
+
+    def test_sessions(self) -> None:
+        """
+        The same holds for sessions of TLS, where connections end: whoever has made one takes it up, and nobody else.
+        """
+        root = pki.authority("Servers CA")
+        for number, version in enumerate(clients.VERSIONS):
+            self.folder = self.path(f"session-{number}")
+            os.makedirs(self.folder)
+            self.begin(pki.leaf(root, BACK), root, once, version)
+            good = self.rounds()
+            reused = [visit.reused for visit in good]
+            self.assertEqual(reused, [False] * 4 + [True] * 8, version)
+            self.edge.program.stop()
