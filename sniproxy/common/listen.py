@@ -67,7 +67,7 @@ def _listen(node: Node, build: Build, scope: Scope) -> tuple[Listen, ...]:
         if word.startswith("accept_filter="):
             build.warn(f'accept filters "{word}" are not supported on this platform, ignored', node)
             continue
-        _option(word, name, equals, value, given)
+        _option(word, name, equals, value, given, http)
     options = ListenOptions(**given, given=bool(given))
     addresses = listen_addresses(node.args[0], build.lookup, HTTP_PORT if http else None)
     if udp:
@@ -93,9 +93,11 @@ def _check_datagrams(given: dict[str, Any], ssl: bool, header: bool) -> None:
             raise ConfigError(f'"listen" directive "{name}" parameter is incompatible with "udp"')
 
 
-def _option(word: str, name: str, equals: str, value: str, given: dict[str, Any]) -> None:
+def _option(word: str, name: str, equals: str, value: str, given: dict[str, Any], http: bool) -> None:
     """
     One parameter that concerns the socket.
+
+    @param http: whose words are used where it is none.
     """
     if word in ("deferred", "bind", "reuseport"):
         given[word] = True
@@ -116,7 +118,7 @@ def _option(word: str, name: str, equals: str, value: str, given: dict[str, Any]
     elif name == "so_keepalive" and equals:
         given["keepalive"] = _keepalive(value)
     else:
-        raise ConfigError(f'the invalid "{word}" parameter')
+        raise ConfigError(f'invalid parameter "{word}"' if http else f'the invalid "{word}" parameter')
 
 
 def _keepalive(value: str) -> tuple[int | None, ...] | bool:

@@ -217,13 +217,13 @@ def _pairs(scope: Scope, where: tuple[str, int]) -> tuple[tuple[certificates.Nam
     @raise ConfigError: a key is missing.
     """
     chains, keys = scope[CERTIFICATE], scope[CERTIFICATE_KEY]
-    if chains and not keys:
+    if chains and not keys and not scope.context.startswith("http"):
         raise ConfigError('no "ssl_certificate_key" is defined for the "listen ... ssl" directive').at(*where)
     if len(keys) < len(chains):
         last = scope.where(CERTIFICATE)
+        listens = "" if scope.context.startswith("http") else ' and the "listen ... ssl" directive'
         raise ConfigError(
-            f'no "ssl_certificate_key" is defined for certificate "{last.args[0] if last else ""}"'
-            ' and the "listen ... ssl" directive'
+            f'no "ssl_certificate_key" is defined for certificate "{last.args[0] if last else ""}"{listens}'
         ).at(*where)
     return tuple(zip(chains, keys, strict=False))
 

@@ -133,9 +133,7 @@ def groups(build: Build, kind: str = "stream") -> dict[str, Upstream]:
     return known
 
 
-def implicit(
-    build: Build, host: str, port: int | None, node: Node, kind: str = "stream", text: str | None = None
-) -> Upstream:
+def implicit(build: Build, host: str, port: int | None, node: Node, kind: str = "stream") -> Upstream:
     """
     The group that C{proxy_pass host:port} means: all addresses of the host, in turn. Made once for each host and port.
 
@@ -144,7 +142,6 @@ def implicit(
     @param host: a name, or a numeric address with or without brackets.
     @param node: the directive that names it.
     @param kind: C{"stream"} or C{"http"}.
-    @param text: what such an error quotes, where that is not the host.
     """
     key = (implicit, kind, host.lower(), port)
     known: Upstream | None = build.shared.get(key)
@@ -152,7 +149,7 @@ def implicit(
         return known
     addresses: tuple[Address, ...] = ()
     if port is None:
-        build.error(f'no port in upstream "{text or (f"[{host}]" if ":" in host else host)}"', node)
+        build.error(f'no port in upstream "{f"[{host}]" if ":" in host else host}"', node)
     elif host.lower() in groups(build, kind):
         build.error(f'upstream "{host}" may not have port {port}', node)
     elif (address := numeric(host, port)) is not None:
@@ -164,7 +161,7 @@ def implicit(
             found = ()
         addresses = tuple(address for one in found if (address := numeric(one, port)) is not None)
         if not addresses:
-            build.error(f'host not found in upstream "{text or host}"', node)
+            build.error(f'host not found in upstream "{host}"', node)
     name = host if port is None else f"{host}:{port}"
     peers = [Peer(address, name) for address in addresses]
     made = build.shared[key] = Upstream(host, peers, keepalive=DEFAULT if kind == "http" else None)

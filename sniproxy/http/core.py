@@ -42,20 +42,21 @@ EXCEPT_CONTEXT: Final = "http.server.location.limit_except"
 IFS: Final = ("http.server.if", "http.server.location.if")
 
 
-def _buffers(node: Node, build: Build, scope: Scope) -> tuple[int, int]:
-    number = values.number_of(node.args[0])
-    size = values.size_of(node.args[1])
-    if not number or not size:
-        raise ConfigError(f'invalid value "{node.args[1] if number else node.args[0]}"')
-    return number, size
-
-
 def _keepalive(node: Node, build: Build, scope: Scope) -> tuple[float, int]:
     seconds = values.time_of(node.args[0])
     told = values.time_of(node.args[1], seconds=True) if len(node.args) > 1 else 0
     if seconds is None or told is None:
-        raise ConfigError("invalid value")
+        raise ConfigError(f'"{node.name}" directive invalid value')
     return seconds, int(told)
+
+
+def _folder(node: Node, build: Build, scope: Scope) -> str:
+    """
+    A folder; how deep those in it are is checked, and of no use where files have no names.
+    """
+    if not all(values.number_of(word) for word in node.args[1:]):
+        raise ConfigError(f'"{node.name}" directive invalid value')
+    return values.prefixed_path(node, build, scope)
 
 
 HTTP: Final = Directive[Any]("http", ("main",), (0, 0), values.block, None, opens="http")
@@ -77,7 +78,7 @@ LIMIT_EXCEPT: Final = Directive[Any](
 )
 HEADER_TIMEOUT: Final = Directive("client_header_timeout", _SERVERS, (1, 1), values.time, 60.0)
 HEADER_BUFFER: Final = Directive("client_header_buffer_size", _SERVERS, (1, 1), values.size, 1024)
-LARGE_BUFFERS: Final = Directive("large_client_header_buffers", _SERVERS, (2, 2), _buffers, (4, 8192))
+LARGE_BUFFERS: Final = Directive("large_client_header_buffers", _SERVERS, (2, 2), values.buffers, (4, 8192))
 MAX_HEADERS: Final = Directive("max_headers", _SERVERS, (1, 1), values.number, 1000)
 UNDERSCORES: Final = Directive("underscores_in_headers", _SERVERS, (1, 1), values.flag, False)
 IGNORE_INVALID: Final = Directive("ignore_invalid_headers", _SERVERS, (1, 1), values.flag, True)
@@ -86,7 +87,7 @@ BODY_TIMEOUT: Final = Directive("client_body_timeout", _PLACES, (1, 1), values.t
 BODY_SIZE: Final = Directive("client_max_body_size", _PLACES, (1, 1), values.size, 1 << 20)
 BODY_BUFFER: Final = Directive("client_body_buffer_size", _PLACES, (1, 1), values.size, 16384)
 BODY_FOLDER: Final = Directive[str](
-    "client_body_temp_path", _PLACES, (1, 4), values.prefixed_path, "", Inherit.VALUE, Repeat.REFUSED
+    "client_body_temp_path", _PLACES, (1, 4), _folder, "", Inherit.VALUE, Repeat.REFUSED
 )
 SEND_TIMEOUT: Final = Directive("send_timeout", _PLACES, (1, 1), values.time, 60.0)
 KEEPALIVE_TIMEOUT: Final = Directive("keepalive_timeout", _PLACES, (1, 2), _keepalive, (75.0, 0))
@@ -250,18 +251,27 @@ def _inside(build: Build, server: HttpServer, outer: Place) -> None:
             place.name, place.exact = outer.name, outer.exact
             if scope.context == EXCEPT_CONTEXT:
                 assert scope.node is not None
-                outer.excepted = _allowed(scope.node), place
+                outer.excepted = _allowed(build, scope.node), place
         else:
             continue
         places(build)[scope] = place
         _inside(build, server, place)
 
 
-def _allowed(node: Node) -> frozenset[str]:
+METHODS: Final = frozenset(
+    "GET HEAD POST PUT DELETE MKCOL COPY MOVE OPTIONS PROPFIND PROPPATCH LOCK UNLOCK PATCH".split()
+)
+"""What C{limit_except} knows."""
+
+
+def _allowed(build: Build, node: Node) -> frozenset[str]:
     """
     The methods that C{limit_except} lets through; with C{GET} goes C{HEAD}.
     """
     named = {word.upper() for word in node.args}
+    for word in node.args:
+        if word.upper() not in METHODS:
+            build.error(f'invalid method "{word}"', node)
     return frozenset(named | {"HEAD"} if "GET" in named else named)
 
 
@@ -332,5 +342,5 @@ def _check_inside(outer: Place, place: Place, named: bool) -> None:
         raise ConfigError(f'location "{place.name}" cannot be inside the named location "{outer.name}"')
     if named:
         raise ConfigError(f'named location "{place.name}" can be on the server level only')
-    if place.regex is None and outer.regex is None and not place.name.startswith(outer.name):
+    if place.regex is None and not place.name.startswith(outer.name):  # of an expression, too, as it is written
         raise ConfigError(f'location "{place.name}" is outside location "{outer.name}"')

@@ -60,7 +60,7 @@ def _static(target: Target, node: Node, build: Build) -> Upstream:
     group = groups(build, "http").get(target.address.lower())
     if group is not None:
         return group
-    return implicit(build, written.host, int(target.port), node, "http", target.address + target.uri)
+    return implicit(build, written.host, int(target.port), node, "http")
 
 
 def _known(build: Build) -> Callable[[str, int | None], Upstream | None]:

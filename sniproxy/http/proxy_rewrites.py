@@ -74,11 +74,23 @@ class Flags:
     One C{proxy_cookie_flags}.
 
     @ivar name: of the cookies it is about.
-    @ivar flags: by the attribute's name in lower case: the text it is to be, or None for not at all.
+    @ivar flags: the attribute's name in lower case with the text it is to be, or None for not at all; or what will be
+        known only then.
     """
 
     name: Template | Regex
-    flags: tuple[tuple[str, str | None], ...]
+    flags: tuple[tuple[str, str | None] | Template, ...]
+
+    def wanted(self, request: Request) -> dict[str, str | None]:
+        """
+        The flags, those that variables give among them: what these say that is none is nothing.
+        """
+        found = {}
+        for flag in self.flags:
+            told = _flag(flag.render(request)) if isinstance(flag, Template) else flag
+            if told is not None:
+                found[told[0]] = told[1]
+        return found
 
     def fits(self, request: Request, name: str) -> bool:
         """
@@ -120,7 +132,7 @@ class Cookies:
         key, equals, _ = cookie.partition("=")
         said = next((each for each in self.flags if equals and each.fits(request, key)), None)
         if said is not None and said.flags:
-            attributes = _flagged(attributes, dict(said.flags))
+            attributes = _flagged(attributes, said.wanted(request))
             changed = True
         return "; ".join([cookie, *attributes]) if changed else None
 
@@ -195,6 +207,21 @@ def cookie_pair(whole: bool) -> Callable[[Node, Build, Scope], Rewrite | None]:
     return lambda node, build, scope: pair(node, build, whole=whole)
 
 
+def _flag(word: str) -> tuple[str, str | None] | None:
+    """
+    @return: as in L{Flags}; None for what is none.
+    """
+    lower = word.lower()
+    key, _, value = lower.partition("=")
+    if lower in ("secure", "httponly"):
+        return lower, _SHOWN[lower]
+    if lower in ("nosecure", "nohttponly", "nosamesite"):
+        return lower[2:], None
+    if key == "samesite" and value in _SAME_SITE:
+        return key, f"{_SHOWN[key]}={value.capitalize()}"
+    return None
+
+
 def cookie_flags(node: Node, build: Build, scope: Scope) -> Flags | None:
     """
     For C{proxy_cookie_flags}.
@@ -202,17 +229,12 @@ def cookie_flags(node: Node, build: Build, scope: Scope) -> Flags | None:
     name, *words = node.args
     if name == "off" and not words:
         return None
-    flags: dict[str, str | None] = {}
+    flags: list[tuple[str, str | None] | Template] = []
     for word in words:
-        lower = word.lower()
-        key, _, value = lower.partition("=")
-        if lower in ("secure", "httponly"):
-            flags[lower] = _SHOWN[lower]
-        elif lower in ("nosecure", "nohttponly", "nosamesite"):
-            flags[lower[2:]] = None
-        elif key == "samesite" and value in _SAME_SITE:
-            flags[key] = f"{_SHOWN[key]}={value.capitalize()}"
-        else:
+        text = build.template(word, node)
+        flag = text if text.constant is None else _flag(word)
+        if flag is None:
             raise ConfigError(f'invalid parameter "{word}"')
+        flags.append(flag)
     found = expression(node, build, name[1:]) if name.startswith("~") else build.template(name, node)
-    return Flags(found, tuple(flags.items()))
+    return Flags(found, tuple(flags))

@@ -47,9 +47,7 @@ def _next_upstream(node: Node, build: Build, scope: Scope) -> int:
 
 
 def _buffers(node: Node, build: Build, scope: Scope) -> int:
-    number, size = values.number_of(node.args[0]), values.size_of(node.args[1])
-    if not number or not size:
-        raise ConfigError(f'invalid value "{node.args[1] if number else node.args[0]}"')
+    number, size = values.buffers(node, build, scope)
     if number < 2:
         raise ConfigError(f'there must be at least 2 "{node.name}"')
     return number * size
@@ -62,8 +60,25 @@ def _set_header(node: Node, build: Build, scope: Scope) -> tuple[str, Template]:
 
 def _redirect(node: Node, build: Build, scope: Scope) -> Rewrite | str | None:
     if node.args == (DEFAULT,):
+        if PROXY_PASS not in scope.nodes:
+            raise ConfigError('"proxy_redirect default" should be placed after the "proxy_pass" directive')
         return DEFAULT
     return pair(node, build)
+
+
+def _or_off(convert: Any) -> Any:
+    """
+    For what C{off} may stand for as well: then it stands alone.
+    """
+
+    def converted(node: Node, build: Build, scope: Scope) -> Any:
+        value = convert(node, build, scope)
+        before = next((found for directive, found in scope.values.items() if directive.name == node.name), ())
+        if before and (value is None or None in before):
+            raise ConfigError(f'"{node.name}" directive is duplicate')
+        return value
+
+    return converted
 
 
 def _one(name: str, convert: Any, default: Any) -> Directive[Any]:
@@ -118,10 +133,14 @@ IGNORE_HEADERS: Final[Directive[frozenset[str]]] = Directive(
     values.some_of({name.lower(): name for name in _IGNORABLE}),
     frozenset(),
 )
-REDIRECT: Final[Directive[tuple[Rewrite | str | None, ...]]] = _many("proxy_redirect", _redirect, (1, 2))
-COOKIE_DOMAIN: Final[Directive[tuple[Rewrite | None, ...]]] = _many("proxy_cookie_domain", cookie_pair(True), (1, 2))
-COOKIE_PATH: Final[Directive[tuple[Rewrite | None, ...]]] = _many("proxy_cookie_path", cookie_pair(False), (1, 2))
-COOKIE_FLAGS: Final[Directive[tuple[Flags | None, ...]]] = _many("proxy_cookie_flags", cookie_flags, (1, 5))
+REDIRECT: Final[Directive[tuple[Rewrite | str | None, ...]]] = _many("proxy_redirect", _or_off(_redirect), (1, 2))
+COOKIE_DOMAIN: Final[Directive[tuple[Rewrite | None, ...]]] = _many(
+    "proxy_cookie_domain", _or_off(cookie_pair(True)), (1, 2)
+)
+COOKIE_PATH: Final[Directive[tuple[Rewrite | None, ...]]] = _many(
+    "proxy_cookie_path", _or_off(cookie_pair(False)), (1, 2)
+)
+COOKIE_FLAGS: Final[Directive[tuple[Flags | None, ...]]] = _many("proxy_cookie_flags", _or_off(cookie_flags), (1, 5))
 SOCKET_KEEPALIVE: Final[Directive[bool]] = _one("proxy_socket_keepalive", values.flag, False)
 SOCKET_RCVBUF: Final[Directive[int | None]] = _one("proxy_socket_rcvbuf", values.size, None)
 SOCKET_SNDBUF: Final[Directive[int | None]] = _one("proxy_socket_sndbuf", values.size, None)

@@ -62,6 +62,8 @@ def target_of(text: str) -> Target:
     address, uri = rest[:cut], rest[cut:]
     if uri.startswith("?"):
         uri = "/" + uri
+    if not address and uri:
+        raise ConfigError(f'no host in upstream "{uri}"')
     written = upstream_place(address, need_port=False)
     usual = SCHEMES[scheme]
     port = written.port or usual

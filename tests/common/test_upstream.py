@@ -405,8 +405,8 @@ class HttpTests(Case):
         self.assertIs(implicit(made, "two.example", 80, NODE, "http"), group)
         self.assertIsNot(implicit(made, "two.example", 80, NODE), group)
         implicit(made, "h", 80, NODE, "http")
-        implicit(made, "nobody", 80, NODE, "http", "nobody/path")
+        implicit(made, "nobody", 80, NODE, "http")
         self.assertEqual(
             [error.message for error in made.errors],
-            ['upstream "h" may not have port 80', 'host not found in upstream "nobody/path"'],
+            ['upstream "h" may not have port 80', 'host not found in upstream "nobody"'],
         )

@@ -146,10 +146,12 @@ class ServersTests(SynchronousTestCase):
         What cannot be is said with its place.
         """
         rows = {
-            "large_client_header_buffers 0 1k;": 'invalid value "0"',
-            "large_client_header_buffers 1 x;": 'invalid value "x"',
-            "keepalive_timeout x;": "invalid value",
-            "keepalive_timeout 1 x;": "invalid value",
+            "large_client_header_buffers 0 1k;": '"large_client_header_buffers" directive invalid value',
+            "large_client_header_buffers 1 x;": '"large_client_header_buffers" directive invalid value',
+            "keepalive_timeout x;": '"keepalive_timeout" directive invalid value',
+            "keepalive_timeout 1 x;": '"keepalive_timeout" directive invalid value',
+            "client_body_temp_path a 1 x;": '"client_body_temp_path" directive invalid value',
+            "client_body_temp_path a 0;": '"client_body_temp_path" directive invalid value',
             "location ~ ( { }": None,
         }
         for text, words in rows.items():
@@ -160,13 +162,14 @@ class ServersTests(SynchronousTestCase):
 
     def test_inside(self) -> None:
         """
-        Blocks inside of locations have places of their own; expressions may be inside of anything.
+        Blocks inside of locations have places of their own; expressions may be inside of anything, and what is inside of
+        them begins as they are written.
         """
-        text = """server { listen 192.0.2.1:80; location /a { location ~ b { location /c { } } limit_except GET { }
-            location =/a/d { } } location @e { } location ^~ /f { limit_except PUT { } } }"""
+        text = """server { listen 192.0.2.1:80; location /a { location ~ /a.*b { location /a.*bc { } }
+            limit_except get { } location =/a/d { } } location @e { } location ^~ /f { limit_except PUT { } } }"""
         made = places(build(text))
         names = [(place.name, place.around is not None) for place in made.values()]
-        expected = [("", False), ("/a", False), ("b", False), ("/c", False), ("/a", True), ("/a/d", False)]
+        expected = [("", False), ("/a", False), ("/a.*b", False), ("/a.*bc", False), ("/a", True), ("/a/d", False)]
         self.assertEqual(names, [*expected, ("@e", False), ("/f", False), ("/f", True)])
         allowed = [place.excepted[0] for place in made.values() if place.excepted is not None]
         self.assertEqual(allowed, [{"GET", "HEAD"}, {"PUT"}])
@@ -179,6 +182,8 @@ class ServersTests(SynchronousTestCase):
             "location ! /a { }": 'invalid location modifier "!"',
             "location /a { } location /a { }": 'duplicate location "/a"',
             "location = /a { } location = /a { }": 'duplicate location "/a"',
+            "location /a { limit_except GET FOO { } }": 'invalid method "FOO"',
+            "location ~ /a { location /b { } }": 'location "/b" is outside location "/a"',
             "location @a { } location @a { }": 'duplicate location "@a"',
             "location = /a { location /a/b { } }": 'location "/a/b" cannot be inside the exact location "/a"',
             "location @a { location /b { } }": 'location "/b" cannot be inside the named location "@a"',

@@ -52,8 +52,8 @@ class SettingsTests(SynchronousTestCase):
         Number and size are multiplied; fewer than two are refused.
         """
         self.assertEqual(location("proxy_buffers 4 8k;")[said.BUFFERS], 32768)
-        self.assertEqual(self.fault("proxy_buffers x 8k;"), 'invalid value "x"')
-        self.assertEqual(self.fault("proxy_buffers 4 0;"), 'invalid value "0"')
+        self.assertEqual(self.fault("proxy_buffers x 8k;"), '"proxy_buffers" directive invalid value')
+        self.assertEqual(self.fault("proxy_buffers 4 0;"), '"proxy_buffers" directive invalid value')
         self.assertEqual(self.fault("proxy_buffers 1 8k;"), 'there must be at least 2 "proxy_buffers"')
 
     def test_set_header(self) -> None:
@@ -65,10 +65,21 @@ class SettingsTests(SynchronousTestCase):
 
     def test_redirect(self) -> None:
         """
-        C{default} is a word, C{off} is none, and pairs are pairs.
+        C{default} is a word that means something behind C{proxy_pass}, pairs are pairs, and C{off} stands alone.
         """
-        found = location("proxy_redirect default; proxy_redirect off; proxy_redirect a b;")[said.REDIRECT]
-        self.assertEqual((found[0], found[1], len(found)), (said.DEFAULT, None, 3))
+        found = location("proxy_pass http://192.0.2.2; proxy_redirect default; proxy_redirect a b;")[said.REDIRECT]
+        self.assertEqual((found[0], len(found)), (said.DEFAULT, 2))
+        self.assertEqual(location("proxy_redirect off;")[said.REDIRECT], (None,))
+        for name, value in (
+            ("redirect", "a b"),
+            ("cookie_path", "a b"),
+            ("cookie_domain", "a b"),
+            ("cookie_flags", "a"),
+        ):
+            one, other = f"proxy_{name} {value};", f"proxy_{name} off;"
+            for text in (one + other, other + one, other + other):
+                self.assertEqual(self.fault(text), f'"proxy_{name}" directive is duplicate')
+        self.assertIn("should be placed after", self.fault("proxy_redirect default;"))
 
     def test_versions(self) -> None:
         """

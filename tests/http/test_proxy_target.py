@@ -67,6 +67,7 @@ class TargetOfTests(SynchronousTestCase):
             ("up", "invalid URL prefix"),
             ("ftp://up", "invalid URL prefix"),
             ("http://", 'no host in upstream ""'),
+            ("http:///a", 'no host in upstream "/a"'),
             ("http://up:x/", 'invalid port in upstream "up:x"'),
             ("http://unix:", 'no path in the unix domain socket in upstream "unix:"'),
         ):
