@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
@@ -23,14 +24,14 @@ from hyperframe.frame import DataFrame
 
 from sniproxy.wire.http1 import End, Refused, RequestHead
 from tests.interop.test_http2 import Wire
-from tests.support import backends
+from tests.support import backends, clients, pki
 from tests.support.backends import LINGER_ZERO, Visit
 from tests.support.clients import read_all
 from tests.support.http1 import requests
 from tests.support.http2 import Client
 from tests.support.ports import free_ports
 from tests.support.programs import PATIENCE, eventually, need, read_text
-from tests.support.proxies import NGINX, SNIPROXY, Kind, Proxy, ProxyTestCase, fill, read_lines
+from tests.support.proxies import NEWER_WORDS, NGINX, SNIPROXY, Kind, Proxy, ProxyTestCase, fill, read_lines
 from tests.wire.test_http1_smuggling import HIDDEN, REQUESTS
 
 Act = bytes | str
@@ -1048,3 +1049,123 @@ class DowngradeTests(Twins):
                 heads = [event for event in events if isinstance(event, RequestHead)]
                 whole += heads[: sum(isinstance(event, End) for event in events)]
         self.assertEqual(sorted(head.target for head in whole), ["/good", "/swallow/stream", "/swallow/x"])
+
+
+def shaken(data: bytes, how: str) -> Callable[[socket.socket, Visit], None]:
+    """
+    An upstream that, when the ClientHello is there, says something that is no handshake.
+
+    @param how: C{close}, C{reset} or C{hang}.
+    """
+
+    def talk(connection: socket.socket, visit: Visit) -> None:
+        connection.recv(65536)
+        connection.sendall(data)
+        if how == RESET:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
+        while how == HANG and connection.recv(65536):
+            pass
+
+    return talk
+
+
+def secured(context: ssl.SSLContext, data: bytes, how: str) -> Callable[[socket.socket, Visit], None]:
+    """
+    An upstream that speaks TLS, answers this, and does not take its leave in order.
+    """
+
+    def talk(connection: socket.socket, visit: Visit) -> None:
+        copy = connection.dup()
+        secure = context.wrap_socket(copy, server_side=True, suppress_ragged_eofs=True)
+        with secure:
+            secure.recv(65536)
+            secure.sendall(data)
+            if how == RESET:
+                time.sleep(0.1)  # behind what was sent, else that may be lost
+                secure.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
+            elif how == HANG:
+                while secure.recv(65536):
+                    pass
+
+    return talk
+
+
+SHAKES: Final = {
+    "closes": (b"", CLOSE),
+    "resets": (b"", RESET),
+    "hangs": (b"", HANG),
+    "speaks plain": (b"HTTP/1.1 400 Bad Request\r\n\r\n", CLOSE),
+    "sends garbage": (bytes(range(256)), CLOSE),
+    "alerts": (b"\x15\x03\x03\x00\x02\x02\x28", CLOSE),
+    "says half": (b"\x16\x03\x03\x00\x7a\x02\x00\x00", CLOSE),
+    "sends a record that is too long": (b"\x16\x03\x03\xff\xff" + bytes(70000), CLOSE),
+}
+"""What upstreams do in the place of a handshake."""
+
+ENDS: Final = {
+    "whole": (ok(b"abc"), CLOSE),
+    "until the end": (OK + b"\r\nabc", CLOSE),
+    "half": (ok(b"abc", length=10), CLOSE),
+    "half of a head": (OK, CLOSE),
+    "nothing": (b"", CLOSE),
+    "nothing, and hangs": (b"", HANG),
+    "half, and hangs": (CHUNKED + b"3\r\nabc\r\n", HANG),
+    "half, and resets": (CHUNKED + b"3\r\nabc\r\n", RESET),
+}
+"""What they answer over TLS, and how they end, none of them with a close_notify."""
+
+
+class TlsUpstreamsTests(Twins):
+    """
+    Upstreams that break TLS, or break it off.
+    """
+
+    def setUp(self) -> None:
+        """
+        Start both before upstreams over TLS.
+        """
+        super().setUp()
+        self.serve("location /tls { proxy_pass https://one; proxy_connect_timeout 500ms; }")
+
+    def check(self, talks: dict[str, Callable[[socket.socket, Visit], None]]) -> None:
+        """
+        Both make the same of all.
+        """
+        servers = [backs[0].server for backs in self.backs.values()]
+        usual = [server._talk for server in servers]
+        wrong = []
+        for name, talk in talks.items():
+            for server in servers:
+                server._talk = talk
+            found = self.both(request("/tls"))
+            theirs, ours = ([told.answer, *map(newer, told.logs)] for told in (found[NGINX], found[SNIPROXY]))
+            if theirs != ours:
+                wrong.append(f"{name}\n    nginx: {theirs}\n    we:    {ours}")
+        self.assertEqual(wrong, [], "\n".join(wrong))
+        for server, before in zip(servers, usual, strict=True):
+            server._talk = before
+        self.nothing_left()
+
+    def test_handshakes(self) -> None:
+        """
+        A handshake that does not come to its end is a 502, or a 504 where nothing comes, in nginx's words.
+        """
+        self.check({name: shaken(*how) for name, how in SHAKES.items()})
+
+    def test_ends(self) -> None:
+        """
+        Answers that end without TLS being ended come to what nginx makes of them.
+        """
+        context = clients.server_context(pki.self_signed("one").write(self.folder, "one"))
+        self.check({name: secured(context, *how) for name, how in ENDS.items()})
+
+
+def newer(line: str) -> str:
+    """
+    A line of a log in the words of an older OpenSSL, and with one name for an end that came too early: over TLS nginx
+    takes a reset for an end.
+    """
+    line = line.replace("recv() failed (104: Connection reset by peer)", "upstream prematurely closed connection")
+    for pattern, words in NEWER_WORDS:
+        line = pattern.sub(words, line)
+    return line
