@@ -178,7 +178,8 @@ class Runtime:
         """
         session = Session(self, listening, leg, listening.default)
         self.sessions.add(session)
-        session.run(self.greet, session)
+        if listening.default.error_log.level >= INFO:
+            session.run(self.greet, session)
         session.resume()
         return session
 

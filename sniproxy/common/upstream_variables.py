@@ -67,7 +67,7 @@ def _time(seconds: float | None) -> str:
     """
     Milliseconds after the point, always three; a dash where there was no such moment.
     """
-    return "-" if seconds is None else f"{max(seconds, 0.0):.3f}"
+    return "-" if seconds is None else format(max(seconds, 0.0), ".3f")
 
 
 VARIABLES: Final = (
