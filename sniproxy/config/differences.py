@@ -617,5 +617,34 @@ DIFFERENCES: Final = (
         "A body that is said to be encoded would be encoded twice.",
         "http/gzip.py",
     ),
+    Difference(
+        ("http2",),
+        "Pseudo fields behind others, another host than `:authority`, and fields that concern a connection are refused;"
+        " and a request that is malformed is the end of its stream.",
+        "It takes some of them, and answers others with 400.",
+        "They could be read in two ways behind us.",
+        "http/http2_head.py",
+    ),
+    Difference(
+        ("http2", "http2_max_concurrent_streams"),
+        "A client that gives up twice as many requests as it may have at once, and lets few be answered, is sent away.",
+        "It counts the requests of a connection (`keepalive_requests`) alone.",
+        "What is given up at once costs the client next to nothing.",
+        "http/http2.py",
+    ),
+    Difference(
+        ("http2",),
+        "Frames from clients have up to 16 KiB.",
+        "It takes 16 MiB.",
+        "A frame is kept until it is whole.",
+        "http/http2_protocol.py",
+    ),
+    Difference(
+        ("http2",),
+        "Who waits to be told `100 Continue` is told when its body is wanted.",
+        "It says so to clients of HTTP/1.1 alone.",
+        "Who asks is answered.",
+        "http/http2_stream.py",
+    ),
 )
 """In the order in which an operator meets them: reading, processes, TLS with clients and upstreams, names and bytes."""

@@ -220,7 +220,8 @@ class Http2:
                 return
         heard, self._heard = self._heard, {}
         for stream in heard:
-            stream.tell()
+            if stream.number in self.streams:
+                stream.tell()
         if self._expecting != _FRAMES:
             return
         if self._read_bytes // 8 > self._payload + WASTE:
@@ -427,9 +428,8 @@ class Http2:
         """
         Let the client send more of a body than it could before anybody wanted it.
         """
-        if not stream.closed:
-            self._protocol.increment_flow_control_window(size, stream.number)
-            self._turn()
+        self._protocol.increment_flow_control_window(size, stream.number)
+        self._turn()
 
     def reset(self, stream: Stream, code: ErrorCodes) -> None:
         """
@@ -552,13 +552,16 @@ class Http2:
                 return
             done, self._done = self._done, []
             for stream in done:
+                if stream.number not in self.streams:
+                    continue  # it was given up before its end was with the leg
                 stream.request.complete = True
                 self._resets = max(0, self._resets - 1)
                 self.finish(stream)
             ready, self._ready = self._ready, {}
             for stream in ready:
-                stream.stopped = False
-                stream.request.run(stream.request.on_writable)
+                if stream.number in self.streams:
+                    stream.stopped = False
+                    stream.request.run(stream.request.on_writable)
             self._fill()
             if not self._out:
                 break

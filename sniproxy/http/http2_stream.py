@@ -205,6 +205,17 @@ class Stream:
             return b""
         if self.closed:
             raise BodyError(CLIENT_CLOSED)
+        self._ask()
+        self._wanted = True
+        self._arm()
+        return None
+
+    def _ask(self) -> None:
+        """
+        Let the client send its body.
+        """
+        if self._h2.closed:
+            return  # we are about to hear of it
         if self._continue:
             self._continue = False
             if not self._received:
@@ -213,9 +224,6 @@ class Stream:
         if self._window < WINDOW:
             self._connection.open(self, WINDOW - self._window)
             self._window = WINDOW
-        self._wanted = True
-        self._arm()
-        return None
 
     # The answer.
 

@@ -543,6 +543,16 @@ class ResetTests(Http2Case):
         number = client.ask("/a")
         self.assertEqual(client.turn().answers[number].status, 200)
 
+    def test_answered_and_wrong(self) -> None:
+        """
+        What is answered before the rest of it turns out wrong is over, once.
+        """
+        client = self.client()
+        fields = [(":method", "POST"), *GET[1:], ("content-length", "1")]
+        client.frames(client.block(1, fields), data(1, b"two", True), client.block(3, GET, "END_STREAM"))
+        self.assertEqual(client.answers[3].status, 200)
+        self.assertEqual([request.status for request in self.last.over], [200, 200])
+
     def test_rapid(self) -> None:
         """
         Requests that are given up in the breath they come in are not begun, and a flood of them is the end.
