@@ -217,9 +217,14 @@ class Soak:
         """
         Wait until all is quiet, then look at each process.
         """
+        wanted = 1 if self.workers == 1 else 1 + self.workers
+        for _ in range(60):  # on a busy machine workers begin late, and those before them end later
+            await asyncio.sleep(1)
+            if len(children(self.process.pid)) == wanted - 1:
+                break
         await asyncio.sleep(QUIET)
         pids = [self.process.pid, *children(self.process.pid)]
-        if len(pids) != (1 if self.workers == 1 else 1 + self.workers):
+        if len(pids) != wanted:
             self.wrong.append(f"{len(pids)} processes are there")
         kinds: dict[str, int] = {}
         resident = 0
