@@ -43,6 +43,8 @@ def _listed(show: Callable[[UpstreamState], str]) -> Callable[[Request], str | N
         states: list[UpstreamState] = request.upstream_states
         if not states:
             return None
+        if len(states) == 1 and states[0].peer:
+            return show(states[0])
         groups: list[list[str]] = [[]]
         for state in states:
             if state.peer:

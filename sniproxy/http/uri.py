@@ -9,8 +9,8 @@ approximated: two readers of one path are what traversals live on.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 _ESCAPE: Final = re.compile(rb"%(.{0,2})", re.DOTALL)
 _PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_~!$&'()*,;=:@-][A-Za-z0-9_~!$&'()*,;=:@.-]*)*/?\Z")
@@ -25,10 +25,9 @@ class BadTarget(ValueError):
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """
-    What a target says.
+    What a target says. A named tuple, since each request has one.
 
     @ivar path: decoded, without C{.}, C{..} and empty segments; begins with a slash.
     @ivar args: what follows the question mark, as it was sent; None where there is no question mark.
@@ -120,12 +119,28 @@ _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+?)\.
 """RFC 3986, section 3.2.2."""
 
 
+LONGEST_USUAL: Final = 255
+"""Characters of a name that is worth being remembered."""
+
+
 def host_of(text: str) -> str | None:
     """
     The host that a Host field names, in lower case, without port and final dot.
 
     @return: None where it is none, as ngx_http_validate_host finds.
     """
+    return _usual(text) if len(text) <= LONGEST_USUAL else _host_of(text)
+
+
+@lru_cache(maxsize=512)
+def _usual(text: str) -> str | None:
+    """
+    Most clients of a server name the same few hosts.
+    """
+    return _host_of(text)
+
+
+def _host_of(text: str) -> str | None:
     found = _HOST.match(text)
     if found is None or ".." in found[1] or found[1] == ".":
         return None

@@ -153,3 +153,4 @@ class PartsTests(SynchronousTestCase):
             "[a": None,
         }
         self.assertEqual({text: host_of(text) for text in rows}, rows)
+        self.assertEqual(host_of("A" * 300), "a" * 300)

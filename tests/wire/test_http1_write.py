@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.wire import http1_write
 from sniproxy.wire.http1_write import chunk, last_chunk, request_head, response_head
 
 
@@ -60,6 +61,18 @@ class WriteTests(SynchronousTestCase):
         for name in ("", "A B", "A:", "Ä", "A:B", "A: b", "A ", "(A)"):
             self.assertRaises(ValueError, response_head, 200, "OK", [("B", "c"), (name, "b")])
             self.assertRaises(ValueError, response_head, 200, "OK", [(name, "b"), ("B", "c")])
+
+    def test_remembered(self) -> None:
+        """
+        Names that were good once are remembered, but not more of them than there is room for, and no long ones.
+        """
+        http1_write._GOOD.clear()
+        http1_write.response_head(200, "", [("a", "b"), ("c" * 64, "d")])
+        self.assertEqual(http1_write._GOOD, {"a"})
+        http1_write._GOOD.update(f"x{number}" for number in range(http1_write.REMEMBERED))
+        http1_write.response_head(200, "", [("e", "f")])
+        self.assertNotIn("e", http1_write._GOOD)
+        http1_write._GOOD.clear()
 
     def test_lines(self) -> None:
         """
