@@ -9,7 +9,7 @@ and then does not want is counted, and so are bytes that carry nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from struct import Struct
 from typing import Any, Final
 
@@ -397,13 +397,15 @@ class Http2:
         self._tables = True
         return NO_TABLE + block
 
-    def give(self, data: bytes | memoryview) -> None:
+    def give(self, pieces: Iterable[bytes | memoryview], size: int) -> None:
         """
         Take something to be sent.
+
+        @param size: bytes of all pieces.
         """
-        self._out.append(data)
-        self._size += len(data)
-        self._payload += len(data)
+        self._out.extend(pieces)
+        self._size += size
+        self._payload += size
 
     def pump(self, stream: Stream) -> bool:
         """
@@ -524,7 +526,9 @@ class Http2:
                     return
                 if stream not in waiting:
                     continue
-                taken = stream.write(protocol.outbound_flow_control_window)
+                taken = stream.write(
+                    protocol.outbound_flow_control_window, MUCH - self._size if len(waiting) == 1 else 0
+                )
                 if taken > 0:
                     protocol.outbound_flow_control_window -= taken
                 waiting.pop(stream, None)

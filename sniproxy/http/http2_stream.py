@@ -42,6 +42,9 @@ HEADERS: Final = 1
 CONTINUATION: Final = 9
 _END_STREAM: Final = 1
 _END_HEADERS: Final = 4
+HEAD: Final = 9
+"""Bytes of the head of a frame."""
+
 _FRAME: Final = Struct(">BHBBI").pack
 """Length in 24 bits, type, flags, stream (RFC 9113, 4.1)."""
 
@@ -298,11 +301,12 @@ class Stream:
         """
         return self._head is not None or self._kept > 0 or (self._ending and not self.over)
 
-    def write(self, room: int) -> int:
+    def write(self, room: int, most: int) -> int:
         """
         Give the connection the next frame of the answer, and its head before it.
 
         @param room: what the connection's window has.
+        @param most: bytes of the body that may go in several frames, where no other stream waits; else 0.
         @return: how much of that was taken; -1 where nothing can be given now.
         """
         h2 = self._h2
@@ -319,7 +323,7 @@ class Stream:
                 self._end()
                 return 0
         if self._kept:
-            return self._write_data(room, last)
+            return self._write_data(room, most, last)
         if not self._ending:
             return 0
         if self._trailers is not None:
@@ -330,28 +334,37 @@ class Stream:
         self._end()
         return 0
 
-    def _write_data(self, room: int, last: bool) -> int:
+    def _write_data(self, room: int, most: int, last: bool) -> int:
         h2 = self._h2
-        size: int = min(self._kept, room, h2.outbound_flow_control_window, self._chunk)
+        chunk = self._chunk
+        size: int = min(self._kept, room, h2.outbound_flow_control_window, most or chunk)
         if size <= 0:
             self._arm()
             return -1
         end = last and size == self._kept
-        self._give(frame(DATA, _END_STREAM if end else 0, self.number, size))
-        give = self._connection.give
+        number = self.number
+        found: list[bytes | memoryview] = []
         out = self._out
+        heads = 0
         left = size
         while left:
-            piece = out[0]
-            if len(piece) <= left:
-                give(piece)
-                left -= len(piece)
-                out.popleft()
-            else:
-                view = memoryview(piece)
-                give(view[:left])
-                out[0] = view[left:]
-                left = 0
+            part = min(left, chunk)
+            left -= part
+            heads += 1
+            found.append(frame(DATA, _END_STREAM if end and not left else 0, number, part))
+            while part:
+                piece = out[0]
+                length = len(piece)
+                if length <= part:
+                    found.append(out.popleft())
+                    part -= length
+                else:
+                    view = memoryview(piece)
+                    found.append(view[:part])
+                    out[0] = view[part:]
+                    part = 0
+        self.head_sent += heads * HEAD
+        self._connection.give(found, size + heads * HEAD)
         self._kept -= size
         h2.outbound_flow_control_window -= size
         if end:
@@ -371,7 +384,7 @@ class Stream:
 
     def _give(self, data: bytes) -> None:
         self.head_sent += len(data)
-        self._connection.give(data)
+        self._connection.give((data,), len(data))
 
     def _write_block(self, block: bytes, flags: int) -> None:
         """
