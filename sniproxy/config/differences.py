@@ -503,6 +503,100 @@ DIFFERENCES: Final = (
         "It is not carried yet.",
         "http/static.py",
     ),
+    Difference(
+        (),
+        "Requests whose lines end with LF alone, requests of HTTP/0.9, and those whose fields have control"
+        " characters are"
+        " refused (400), and so are answers of upstreams of that kind, and such without a status line (502).",
+        "It takes them.",
+        "What two readers may understand in two ways is how requests are smuggled.",
+        "wire/http1_fields.py",
+    ),
+    Difference(
+        ("proxy_set_header", "proxy_pass_request_body"),
+        "`Content-Length` and `Transfer-Encoding` are always what the body that is sent has: `proxy_set_header`"
+        " cannot change"
+        " them, and a request whose body is not passed on has neither.",
+        "It sends what it is told, whatever follows.",
+        "An upstream must not take a body for the next request.",
+        "http/proxy_headers.py",
+    ),
+    Difference(
+        ("proxy_pass", "proxy_method"),
+        "What would put a blank, a line end or nothing where the method or the path of a request to an upstream"
+        " is, as `$uri`"
+        " in `proxy_pass` may, is refused (400, and an error line).",
+        "It sends it.",
+        "Nobody shall write another's request.",
+        "http/outgoing.py",
+    ),
+    Difference(
+        ("proxy_pass",),
+        "`Proxy-Connection` is passed on in neither direction.",
+        "It is a field like others.",
+        "It is about the connection, as `Connection` is.",
+        "http/proxy_headers.py",
+    ),
+    Difference(
+        ("proxy_http_version", "keepalive"),
+        "A connection to an upstream is kept only where the request has not told it that it is the last one: by"
+        " HTTP/1.0"
+        " without `Connection: keep-alive`, or by `Connection: close`.",
+        "It is kept where the answer does not say otherwise.",
+        "The upstream will close it, and the next request would run into that.",
+        "http/proxy_headers.py",
+    ),
+    Difference(
+        ("$request_length",),
+        "Of a body in chunks it counts the data, and of a request that is refused nothing.",
+        "It counts the frames of chunks as well, and as much of a refused request as it has read.",
+        "It is the data that somebody wanted to send.",
+        "http/http1.py",
+    ),
+    Difference(
+        ("$body_bytes_sent",),
+        "`100 Continue` does not count as body, and what `$sent_http_connection` says in the log is what the"
+        " client was told.",
+        "It does count; in the log every connection is one to be closed.",
+        "A log should say what was sent.",
+        "http/http1.py",
+    ),
+    Difference(
+        ("return", "root"),
+        "Where nobody wants the body of a request that expects `100 Continue`, none is sent: the answer comes at once.",
+        "It asks for the body, to drop it.",
+        "What nobody reads need not be sent (RFC 9110 section 10.1.1).",
+        "http/http1.py",
+    ),
+    Difference(
+        ("client_body_timeout", "large_client_header_buffers"),
+        "A body that comes too late is told of in the error log, and who ends its side in the middle of one is answered"
+        " (400); lines of heads that are too long or wrong are not quoted.",
+        "It says nothing of bodies, and quotes lines.",
+        "Stalled uploads have to be found; the fields are read by a library that does not say where it stopped.",
+        "http/http1.py",
+    ),
+    Difference(
+        ("location",),
+        "A second location of one `@name` is refused.",
+        "One of the two is never used.",
+        "Nobody can mean that.",
+        "http/core.py",
+    ),
+    Difference(
+        ("proxy_cookie_flags",),
+        "A flag that is none is refused, unless a variable gives it.",
+        "It means nothing.",
+        "It is a misprint.",
+        "http/proxy_rewrites.py",
+    ),
+    Difference(
+        ("add_header",),
+        "A range that cannot be had (416) gets what is added `always`, as other errors do.",
+        "It gets all.",
+        "It is an error.",
+        "http/static.py",
+    ),
     # names and bytes
     Difference(
         ("resolver",),

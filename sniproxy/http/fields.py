@@ -10,6 +10,7 @@ from typing import Final
 from sniproxy.http.dates import http_date
 from sniproxy.http.exchange import Reply
 from sniproxy.http.pages import signature
+from sniproxy.http.phases import NO_CONTENT
 from sniproxy.http.request import Request
 
 _PLACED: Final = ("content-type", "content-length", "last-modified", "location")
@@ -33,7 +34,7 @@ def fields_of(request: Request, reply: Reply) -> tuple[list[tuple[str, str]], li
     ]
     rest: list[tuple[str, str]] = []
     placed: dict[str, str] = {}
-    if reply.length is not None and reply.status != 204:
+    if reply.length is not None and reply.status != NO_CONTENT:
         placed["content-length"] = str(reply.length)
     for pair in reply.headers:
         name = pair[0].lower()
@@ -45,5 +46,7 @@ def fields_of(request: Request, reply: Reply) -> tuple[list[tuple[str, str]], li
             first[1] = pair
         else:
             rest.append(pair)
+    if reply.status == NO_CONTENT:
+        placed.pop("content-type", None)
     first += [(_NAMES[name], placed[name]) for name in _PLACED if name in placed]
     return first, rest

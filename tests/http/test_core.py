@@ -162,7 +162,7 @@ class ServersTests(SynchronousTestCase):
 
     def test_inside(self) -> None:
         """
-        Blocks inside of locations have places of their own; expressions may be inside of anything, and what is inside of
+        Blocks inside of locations have places of their own; expressions may be inside of anything; what is inside of
         them begins as they are written.
         """
         text = """server { listen 192.0.2.1:80; location /a { location ~ /a.*b { location /a.*bc { } }

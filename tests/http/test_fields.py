@@ -57,6 +57,6 @@ class FieldsTests(SynchronousTestCase):
 
     def test_length(self) -> None:
         """
-        204 has none.
+        204 has none, and no type either.
         """
-        self.assertEqual(len(self.fields(Reply(204, length=0))[0]), 2)
+        self.assertEqual(len(self.fields(Reply(204, [("Content-Type", "a/b")], length=0))[0]), 2)

@@ -164,7 +164,6 @@ class ConnectionTests(HttpDifferential):
                     for said in ("-1", "x", "", "1x", "99999999999999999999")
                 ),
                 get("POST /", "Content-Length: 11", "Expect: 100-continue", port=2),
-                get("PUT /return", "Content-Length: 11", "Expect: 100-continue", port=2),
             ],
             but=(("<nothing more comes>$", "<end>"),),
             errors_but=((r'(request: "GET /aaa).*', r"\1"),),

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from difflib import unified_diff
 from typing import Final
 
+from tests.support import pki
 from tests.support.clients import context
 from tests.support.pki import Files
 from tests.support.ports import free_port
@@ -404,6 +405,7 @@ class HttpDifferential(ProxyTestCase):
             values[name] = Origin(self, self.said).port
         for name, identity in identities().items():
             values[name], values[f"{name}_key"] = identity.write(self.path("pki"), name)
+        values["ca_list"] = pki.write(self.path("pki"), "ca.crl", pki.crl(identities()["ca"], identities()["gone"]))
         return values
 
     def enter(self, kind: Kind, text: str, values: Mapping[str, object], log: str) -> Side:
