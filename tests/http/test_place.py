@@ -74,7 +74,7 @@ class LocationsTests(SynchronousTestCase):
         Inner locations go before the outer one; an expression inside goes before those beside it.
         """
         locations = (
-            r"location /a { location /a/b { location ~ x { } } location = /a/c { } } location ~ y { location /y { } }"
+            r"location /a { location /a/b { location ~ x { } } location = /a/c { } } location ~ y { location ~ /y { } }"
         )
         rows = {
             "/a/": "/a",
