@@ -459,3 +459,56 @@ class UpstreamTests(HttpDifferential):
                 *(f"GET /{number}/cookies" for number in (0, *range(10, 19))),
             ],
         )
+
+    def test_kept(self) -> None:
+        """
+        Connections are kept for the next request, and the next upstream is asked, alike.
+        """
+        tries = (
+            "",
+            "proxy_next_upstream off;",
+            "proxy_next_upstream http_503 http_404;",
+            "proxy_next_upstream error http_500 non_idempotent;",
+            "proxy_next_upstream invalid_header timeout; proxy_next_upstream_tries 1;",
+            "proxy_next_upstream error timeout http_404; proxy_next_upstream_tries 2;",
+        )
+        said = ("keep", "s404", "s500", "s503", "nothing", "cut", "empty", "created", "badfield")
+        self.compare(
+            "proxy_http_version 1.1; proxy_set_header Connection '';"
+            "upstream kept { server 127.0.0.1:@b0@; keepalive 1; }"
+            "upstream few { server 127.0.0.1:@b0@; keepalive 4; keepalive_requests 2; }"
+            "upstream dead { server 127.0.0.1:@closed@ max_fails=0; server 127.0.0.1:@b0@ max_fails=0; keepalive 1; }"
+            "upstream spare { server 127.0.0.1:@closed@ max_fails=0; server 127.0.0.1:@b0@ backup max_fails=0; keepalive 1; }"
+            + "".join(
+                f"upstream two{number} {{ server 127.0.0.1:@b0@ max_fails=0; server 127.0.0.1:@b1@ max_fails=0; }}"
+                for number in range(len(tries))
+            )
+            + "server { listen 127.0.0.1:@p0@; server_name h; location /kept { proxy_pass http://kept; }"
+            " location /few { proxy_pass http://few; } location /dead { proxy_pass http://dead; }"
+            " location /spare { proxy_pass http://spare; } location /say/ { proxy_pass http://kept; }"
+            + "".join(
+                f" location /{number}/ {{ {text} proxy_pass http://two{number}/say/; }}"
+                for number, text in enumerate(tries)
+            )
+            + "}",
+            [
+                *("GET /kept",) * 3,
+                raw(b"GET /kept HTTP/1.1\r\nHost: h\r\n\r\n" * 3, 3),
+                get("HEAD /kept"),
+                get("POST /kept", "Content-Length: 3", body=b"abc"),
+                get("GET /kept", version="1.0"),
+                "GET /say/keep",
+                "GET /say/nothing",
+                "GET /kept",
+                *("GET /few",) * 5,
+                *("GET /dead",) * 4,
+                *("GET /spare",) * 2,
+                *(f"GET /{number}/{name}" for number in range(len(tries)) for name in said),
+                *(
+                    get(f"POST /{number}/{name}", "Content-Length: 3", body=b"abc")
+                    for number in range(len(tries))
+                    for name in said
+                ),
+            ],
+            errors_but=((r'invalid header: ".*?"', "invalid header"),),
+        )
