@@ -19,7 +19,7 @@ from sniproxy.common.ssl_errors import broken, level_of
 from sniproxy.http.body import Body, BodyError
 from sniproxy.http.exchange import Pairs, Reply
 from sniproxy.http.fields import fields_of
-from sniproxy.http.headers import Headers, parted
+from sniproxy.http.headers import Headers
 from sniproxy.http.limits import Limits
 from sniproxy.http.phases import CLIENT_CLOSED, REQUEST_TIMEOUT
 from sniproxy.http.request import Request, reading_line
@@ -259,8 +259,7 @@ class Http1:
         request.fields = event.fields
         request.body = Body(self, event.length)
         limits = self._limits
-        if not "".join(event.fields).replace("-", "").isalnum():
-            self._pass_over(request)
+        request.sift()
         request.keep_alive = (
             event.keep_alive
             and limits.keepalive_timeout > 0
@@ -273,20 +272,6 @@ class Http1:
             self._reader.next()  # the end of a body that is none
         session.stop_waiting()
         request.start()
-
-    def _pass_over(self, request: Request) -> None:
-        """
-        Let go of fields with strange names, C{ignore_invalid_headers} and C{underscores_in_headers}. None of them says
-        how the message is framed.
-        """
-        limits = self._limits
-        if not limits.ignore_invalid:
-            return
-        kept, passed = parted(request.headers, limits.underscores)
-        request.headers = Headers(kept)
-        for name, value in passed:
-            request.fields.pop(name.lower(), None)
-            request.info(f'client sent invalid header line: "{name}: {value}"')
 
     def _make(self) -> Request:
         session = self.session

@@ -287,6 +287,7 @@ class Http2:
         request.line = line_of(head.method, head.target)
         request.headers = Headers(head.headers)
         request.fields = head.fields
+        request.sift()
         request.body = Body(stream, 0 if stream.ended else head.length)
         stream.expect(head.length, head.fields.get("expect", "").lower() == "100-continue")
         wrong = stream.end_of_body() if stream.ended else ""

@@ -19,7 +19,7 @@ from sniproxy.common.phases import (
 )
 from sniproxy.common.session import INTERNAL_ERROR
 from sniproxy.http.exchange import Pairs, Reply
-from sniproxy.http.headers import Headers
+from sniproxy.http.headers import Headers, parted
 from sniproxy.http.pages import page_of
 from sniproxy.http.phases import (
     BODYLESS,
@@ -82,6 +82,20 @@ class Request(Subject):
         self._verdict = 0
 
     # The beginning.
+
+    def sift(self) -> None:
+        """
+        Let go of fields with strange names, C{ignore_invalid_headers} and C{underscores_in_headers}. None of them says
+        how the message is framed.
+        """
+        limits = self.place.limits
+        if "".join(self.fields).replace("-", "").isalnum() or not limits.ignore_invalid:
+            return
+        kept, passed = parted(self.headers, limits.underscores)
+        self.headers = Headers(kept)
+        for name, value in passed:
+            self.fields.pop(name.lower(), None)
+            self.info(f'client sent invalid header line: "{name}: {value}"')
 
     def start(self) -> None:
         """

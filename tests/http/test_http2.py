@@ -132,6 +132,15 @@ class RequestTests(Http2Case):
             self.assertEqual([request.status for request in self.last.over], [200], cut)
             self.assertIn(b"12345", leg.taken())
 
+    def test_strange_names(self) -> None:
+        """
+        Fields whose names are not of letters, digits and dashes are passed over here, too.
+        """
+        client = self.client()
+        client.ask("/a", more=[("b_c", "1"), ("d-e", "2")])
+        client.turn()
+        self.assertEqual(self.last.over[-1].fields, {"host": "x", "d-e": "2"})
+
     def test_at_once(self) -> None:
         """
         Requests that come at once are under way at once, and answered in the order they are ready in.

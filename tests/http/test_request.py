@@ -325,6 +325,17 @@ class TargetTests(RequestCase):
                 (answer.status, [request.status for request in web.over]), (told, [status] * bool(web.over))
             )
 
+    def test_strange_names(self) -> None:
+        """
+        Fields with strange names are let go of, with a line in the log, unless all are taken.
+        """
+        for server, names in (("", ["Host"]), ("ignore_invalid_headers off;", ["Host", "b_c"])):
+            web = self.web(f"{server} content hello;")
+            self.assertEqual(self.get(web, "/", "Host: x", "b_c: d").status, 200)
+            self.assertEqual([name for name, _ in web.over[0].headers], names)
+            found = 'client sent invalid header line: "b_c: d"' in "".join(web.lines)
+            self.assertEqual(found, len(names) == 1)
+
     def test_locations(self) -> None:
         """
         The path chooses the location; an internal one is none for those who come from outside.
