@@ -60,6 +60,7 @@ COMPILED: Final = (
     "sniproxy.net.rated",
     "sniproxy.net.relay",
     "sniproxy.net.splice",
+    "sniproxy.net.tickets",
     "sniproxy.net.timers",
     "sniproxy.net.tls_leg",
     "sniproxy.stream.proxying",

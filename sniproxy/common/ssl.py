@@ -169,6 +169,7 @@ class Handshake:
             session.log(level_of(error, "client"), broken(error, HANDSHAKE))
             return INTERNAL_SERVER_ERROR
         self._tls.handler = nothing
+        self._tls.wait_with(session.runtime.network.tickets)
         context: ServerContext = self._context
         connection = self._tls.connection
         own = None if session.server is self._owner else session.server.scope[VERIFY_CLIENT]

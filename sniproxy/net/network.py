@@ -25,6 +25,7 @@ from sniproxy.net.poller import Poller
 from sniproxy.net.portable_network import PortableNetwork
 from sniproxy.net.relay import PumpRelay
 from sniproxy.net.splice import SpliceRelay
+from sniproxy.net.tickets import Tickets
 from sniproxy.net.timers import Deadlines
 from sniproxy.net.tls_leg import TlsLeg
 
@@ -57,6 +58,7 @@ class Network:
 
     @ivar clock: the reactor, as C{IReactorTime}.
     @ivar deadlines: every wait of the process.
+    @ivar tickets: the one wait that is none of those.
     """
 
     def __init__(self, reactor: Any, ours: bool = False) -> None:
@@ -70,6 +72,7 @@ class Network:
         self._lead = lead(reactor, self.poller) if ours else None
         self._ports = DatagramPorts(self.poller)
         self._pipes = Pipes()
+        self.tickets = Tickets(reactor)
         self._relays: tuple[Any, ...] = (SpliceRelay(self._pipes), PumpRelay())
 
     def listen(
@@ -124,6 +127,7 @@ class Network:
         Watch nothing, wait for nothing.
         """
         self.deadlines.stop()
+        self.tickets.stop()
         self._ports.stop()
         if self._lead is not None:
             self._lead.end()

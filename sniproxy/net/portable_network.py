@@ -28,6 +28,7 @@ from sniproxy.net.datagrams import DatagramListener, DatagramPorts
 from sniproxy.net.poller import ERR, HUP, IN, OUT, Watched
 from sniproxy.net.portable import Landing, LandingFactory, PortableLeg
 from sniproxy.net.relay import PumpRelay
+from sniproxy.net.tickets import Tickets
 from sniproxy.net.timers import Deadlines
 from sniproxy.net.tls_leg import TlsLeg
 
@@ -282,6 +283,7 @@ class PortableNetwork:
 
     @ivar clock: the reactor, as C{IReactorTime}.
     @ivar deadlines: every wait of the process.
+    @ivar tickets: the one wait that is none of those.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -291,6 +293,7 @@ class PortableNetwork:
         """
         self.clock = reactor
         self.deadlines = Deadlines(reactor)
+        self.tickets = Tickets(reactor)
         self._reactor = reactor
         self._readers = Readers(reactor)
         self._ports = DatagramPorts(self._readers)
@@ -355,6 +358,7 @@ class PortableNetwork:
         Watch nothing, wait for nothing.
         """
         self.deadlines.stop()
+        self.tickets.stop()
         self._ports.stop()
         self._readers.stop()
 

@@ -20,6 +20,7 @@ from sniproxy.interfaces import ILeg
 from sniproxy.net.bound import receive, send
 from sniproxy.net.channel import Channel
 from sniproxy.net.legs import Owner
+from sniproxy.net.tickets import Tickets
 
 MOST: Final = 16384
 """What one TLS record carries at most (RFC 8446 §5.1)."""
@@ -66,7 +67,7 @@ class TlsLeg:
     @ivar hungry: the next step of the handshake takes something from the far end: a server's first one, and all but a
         client's first.
     @ivar tickets_wait: what a TLS 1.3 server has left to say when it is done are session tickets, for which nobody
-        waits: they go out with its first bytes, or before it waits for some the second time.
+        waits: they go out with its first bytes, or before it waits for some the second time, or at L{hurry}.
     @ivar first_read: called once, when the first bytes were received: a TLS 1.3 server has sent its session tickets
         by then.
     """
@@ -83,6 +84,7 @@ class TlsLeg:
         "_late",
         "_outgoing",
         "_owed",
+        "_place",
         "_spared",
         "brief",
         "connection",
@@ -112,6 +114,7 @@ class TlsLeg:
         self._outgoing = b""
         self._owed = 0
         self._spared = 0
+        self._place: list[Any] | None = None
         self._broken = False
         self._finished = False
         self._end = False
@@ -440,10 +443,30 @@ class TlsLeg:
             self._broken = True
         return not self._broken
 
+    def wait_with(self, tickets: Tickets) -> None:
+        """
+        If there are tickets that wait, let them not wait for too long.
+        """
+        if self._spared:
+            self._place = tickets.wait(self)
+
+    def hurry(self) -> None:
+        """
+        Tickets that still wait go out now.
+        """
+        if self._spared and not (self._broken or self._finished):
+            self._spared = 0
+            try:
+                self._flush()
+            except OSError:
+                pass  # whoever reads or sends next is told
+
     def close(self) -> None:
         """
         @see: L{ILeg.close}
         """
+        self._spared = 0
+        self._forget()
         self.first_read = None  # whoever is told knows the leg: a circle
         if self._farewell() and not self._outgoing:
             self._outgoing = self._channel.drain()
@@ -461,8 +484,14 @@ class TlsLeg:
         """
         @see: L{ILeg.abort}
         """
+        self._forget()
         self.first_read = None
         self.raw.abort()
+
+    def _forget(self) -> None:
+        place, self._place = self._place, None
+        if place is not None:
+            place.clear()
 
 
 classImplements(TlsLeg, ILeg)

@@ -8,6 +8,7 @@ import socket
 from typing import Any
 
 from OpenSSL import SSL
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -15,6 +16,7 @@ from sniproxy.errors import TlsFailure
 from sniproxy.interfaces import ILeg
 from sniproxy.net import tls_leg
 from sniproxy.net.legs import LINGER
+from sniproxy.net.tickets import WAIT, Tickets
 from sniproxy.net.tls_leg import TlsLeg
 from sniproxy.tls.native import stop_at_records_without_data
 from tests.net.conformance import TlsFar, World, noise
@@ -546,6 +548,35 @@ class TlsLegTests(SynchronousTestCase):
         for waiting in (False, True, True):
             self.assertIsNone(leg.receive(10))
             self.assertEqual(bool(self.waiting()), waiting)
+
+    def test_tickets_hurry(self) -> None:
+        """
+        They do not wait for ever; and who is closed before has them sent, and is not held for their sake.
+        """
+        clock = Clock()
+        tickets = Tickets(clock)
+        leg = self.ticketed()
+        leg.wait_with(tickets)
+        clock.pump([WAIT * 0.9, WAIT * 0.2])
+        self.assertEqual(self.waiting(), 0)
+        clock.advance(WAIT)
+        self.assertGreater(self.waiting(), 300)
+        leg.wait_with(tickets)
+        self.assertEqual(clock.getDelayedCalls(), [])
+        for end in (TlsLeg.close, TlsLeg.abort):
+            leg = self.ticketed()
+            leg.wait_with(tickets)
+            end(leg)
+            self.assertEqual(tickets._young[-1], [])
+
+    def test_tickets_hurry_to_nobody(self) -> None:
+        """
+        Where the far end is gone, that is for those to find who read or send.
+        """
+        leg = self.ticketed()
+        leg.raw.sock.close()
+        leg.hurry()
+        leg.hurry()
 
     def test_nothing_else_waits(self) -> None:
         """

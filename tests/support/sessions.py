@@ -44,6 +44,7 @@ from sniproxy.logs.error_log import ErrorLog
 from sniproxy.net.legs import nothing
 from sniproxy.net.poller import ERR, HUP, IN, OUT, RDHUP
 from sniproxy.net.relay import PumpRelay
+from sniproxy.net.tickets import Tickets
 from sniproxy.net.timers import Deadlines
 from sniproxy.net.tls_leg import TlsLeg
 from sniproxy.plugins import shipped
@@ -504,6 +505,7 @@ class FakeNetwork:
     def __init__(self, reactor: Any) -> None:
         self.clock = reactor
         self.deadlines = Deadlines(reactor)
+        self.tickets = Tickets(reactor)
         self.attempts: list[Attempt] = []
         self.listeners: list[FakeListener] = []
         self.due: list[FakeLeg] = []
@@ -552,6 +554,7 @@ class FakeNetwork:
         """
         self.stopped = True
         self.deadlines.stop()
+        self.tickets.stop()
 
     def turn(self) -> None:
         """
