@@ -135,6 +135,14 @@ class NetworkTests(SynchronousTestCase):
         self.assertIsInstance(self.network.relay(plain, other), SpliceRelay)
         self.assertIsInstance(self.network.relay(plain, memory), PumpRelay)
 
+    def test_later(self) -> None:
+        """
+        Where no batch is being handled, what is to be done later is done at once.
+        """
+        done: list[int] = []
+        self.network.later(lambda: done.append(1))
+        self.assertEqual(done, [1])
+
     def test_stop(self) -> None:
         """
         A stopped network waits for nothing.
