@@ -478,7 +478,8 @@ class UpstreamTests(HttpDifferential):
             "upstream kept { server 127.0.0.1:@b0@; keepalive 1; }"
             "upstream few { server 127.0.0.1:@b0@; keepalive 4; keepalive_requests 2; }"
             "upstream dead { server 127.0.0.1:@closed@ max_fails=0; server 127.0.0.1:@b0@ max_fails=0; keepalive 1; }"
-            "upstream spare { server 127.0.0.1:@closed@ max_fails=0; server 127.0.0.1:@b0@ backup max_fails=0; keepalive 1; }"
+            "upstream spare { server 127.0.0.1:@closed@ max_fails=0; server 127.0.0.1:@b0@ backup max_fails=0;"
+            " keepalive 1; }"
             + "".join(
                 f"upstream two{number} {{ server 127.0.0.1:@b0@ max_fails=0; server 127.0.0.1:@b1@ max_fails=0; }}"
                 for number in range(len(tries))

@@ -164,9 +164,5 @@ class PagesTests(HttpDifferential):
                     )
                 ),
             ],
-            # a client that leaves in the very moment is told of or not
-            errors_but=(
-                (".*closed keepalive connection", ""),
-                ('(could not find named location "@none") while [a-z ]+', r"\1"),
-            ),
+            errors_but=(('(could not find named location "@none") while [a-z ]+', r"\1"),),
         )

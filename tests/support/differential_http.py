@@ -52,6 +52,7 @@ _ALL: Final = (
     (re.compile(r"a{90,}[^\"]*"), "aaa"),
 )
 _ERRORS: Final = (
+    (re.compile(r".*closed keepalive connection"), ""),  # whether it is told of one that ends as we do is chance
     *NEWER_WORDS,
     (re.compile(r"\(SSL: error:\w+:[^)]*\)"), "(SSL)"),
     (
@@ -158,8 +159,9 @@ class Origin:
                 name = re.search(rb"/say/(\w+)", line)
                 if name is not None:
                     word = name[1].decode()
-                    connection.sendall(self._said[word])
-                    if not word.startswith("keep") or line.endswith(b"/1.0"):
+                    last = not word.startswith("keep") or line.endswith(b"/1.0")
+                    connection.sendall(_ending(self._said[word]) if last else self._said[word])
+                    if last:
                         return
                     continue
                 text = _DEFAULT.sub(b"", request, 1) + b"#%d" % count
@@ -181,6 +183,16 @@ class Origin:
         for connection in list(self._open):
             with suppress(OSError):
                 connection.close()
+
+
+def _ending(said: bytes) -> bytes:
+    """
+    An answer that tells of the end of its connection: who does not know may run into it, or not.
+    """
+    head, end, body = said.partition(b"\r\n\r\n")
+    if not end or not head.startswith(b"HTTP/1.1 ") or b"\r\nConnection:" in head:
+        return said
+    return head + b"\r\nConnection: close" + end + body
 
 
 def _request_size(data: bytes) -> int | None:
