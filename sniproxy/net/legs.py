@@ -175,9 +175,12 @@ class SocketLeg:
         if self.held:
             return self.held[:limit]
         try:
-            return self.sock.recv(limit, PEEK)
+            data = self.sock.recv(limit, PEEK)
         except BlockingIOError:
             return None
+        if data:
+            self.told |= IN  # it came after the last edge, perhaps: what was seen can be received
+        return data
 
     def hold(self, data: bytes) -> None:
         """

@@ -121,6 +121,17 @@ class SocketLegTests(SynchronousTestCase):
         self.engine.turn()
         self.assertEqual([leg.receive(10), leg.receive(10)], [b"def", None])
 
+    def test_peek_before_the_edge(self) -> None:
+        """
+        What came after the last edge and was peeked at can be received at once, though no edge has told of it.
+        """
+        self.leg.watch()
+        self.engine.turn()
+        self.assertIsNone(self.leg.receive(10))
+        self.far.send(b"header, data")
+        self.assertEqual(self.leg.peek(100), b"header, data")
+        self.assertEqual(self.leg.receive(8), b"header, ")
+
     def test_peek(self) -> None:
         """
         What is peeked at stays.
