@@ -16,6 +16,7 @@ from sniproxy.common.phases import WAIT
 from sniproxy.common.session import Session
 from sniproxy.net.legs import nothing
 from sniproxy.net.look import GONE, PATIENCE, look
+from sniproxy.net.poller import READABLE
 
 
 class Looking:
@@ -78,6 +79,8 @@ class Looking:
         self._session.finish(self._fail(TimeoutError(ETIMEDOUT, strerror(ETIMEDOUT))))
 
     def _event(self, bits: int) -> None:
+        if not bits & READABLE and self._session.client.plain:
+            return  # the first edge, mostly, of a client who has said nothing yet
         answer = self._look(bits)
         if answer is not WAIT:
             self._session.stop_waiting()

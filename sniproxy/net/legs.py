@@ -80,7 +80,7 @@ class SocketLeg:
 
     @ivar sock: the socket, for relays that move its bytes themselves.
     @ivar owner: who is told when a handler raised.
-    @ivar told: what edges have said and nobody has answered; C{IN} as long as it is not watched.
+    @ivar told: what edges have said and nobody has answered; C{IN} as long as nothing is known.
     """
 
     plain = True
@@ -127,7 +127,6 @@ class SocketLeg:
         if self.watched:
             return False
         self.watched = True
-        self.told &= ~IN  # if there is something, the first edge says so
         self.poller.watch(self.number, self)
         return True
 

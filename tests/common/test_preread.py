@@ -12,7 +12,7 @@ from sniproxy.common.phases import WAIT, Phase
 from sniproxy.common.preread import Looking
 from sniproxy.common.session import Session
 from sniproxy.net.legs import nothing
-from sniproxy.net.poller import OUT
+from sniproxy.net.poller import IN, OUT
 from tests.support.sessions import FakeLeg, World
 
 
@@ -124,6 +124,18 @@ class LookingTests(SynchronousTestCase):
         client.arrive(b"lo\n")
         self.assertEqual(self.verdicts, [b"hello", "content"])
         self.assertEqual(client.held, b"hello\n")
+
+    def test_room(self) -> None:
+        """
+        An edge that tells of nothing to read, as the first one of a silent client, is no reason to look.
+        """
+        client = self.world.client()
+        looks: list[int] = []
+        client.peek = looks.append  # type: ignore[method-assign, assignment]
+        client.edge(OUT)
+        self.assertEqual(looks, [])
+        client.edge(IN | OUT)
+        self.assertEqual(looks, [100])
 
     def test_taken(self) -> None:
         """

@@ -278,16 +278,6 @@ class SocketLegTests(SynchronousTestCase):
             self.engine.turn()
             self.assertEqual(other.receive(1), b"x")
 
-    def test_first_edge(self) -> None:
-        """
-        From when a leg is watched its first edge says whether there is something to receive: nobody asks before.
-        """
-        self.far.send(b"x")
-        self.leg.watch()
-        self.assertIsNone(self.leg.receive(1))
-        self.engine.turn()
-        self.assertEqual(self.leg.receive(1), b"x")
-
     def test_abort(self) -> None:
         """
         Where there are resets, an abort is one; a unix socket is closed.
