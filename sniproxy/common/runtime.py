@@ -152,11 +152,38 @@ class Runtime:
         self.sessions: set[Session] = set()
         self.idle: set[Any] = set()
         self.stopped = False
+        self._unheard: set[Hashable] = set()
+        self._when_heard: Callable[[], None] | None = None
         self.drained: Callable[[], None] | None = None
         self._log = Logger()
         self._listeners: list[Any] = []
         self._resolvers: dict[ResolverSettings, Resolver] = {}
         self._endings: list[Ending] = [begin(self) for begin in build.shared.get(attend, ())]
+
+    def expect(self, what: Hashable) -> None:
+        """
+        Something is asked for without which some sessions would find nobody.
+        """
+        self._unheard.add(what)
+
+    def heard(self, what: Hashable) -> None:
+        """
+        There was an answer, be it a good one or not.
+        """
+        self._unheard.discard(what)
+        if not self._unheard:
+            told, self._when_heard = self._when_heard, None
+            if told is not None:
+                told()
+
+    def when_heard(self, tell: Callable[[], None]) -> None:
+        """
+        Call C{tell} when nothing is expected any more, perhaps now.
+        """
+        if self._unheard:
+            self._when_heard = tell
+        else:
+            tell()
 
     def open(self, sockets: dict[Address, socket.socket]) -> None:
         """

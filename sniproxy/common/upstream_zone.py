@@ -95,6 +95,7 @@ class Watch:
         @param known: what the configuration before has heard.
         """
         if known is None:
+            self._runtime.expect(self.key)
             self._wait(SOON)
             return
         self._memory[self.key] = known
@@ -174,6 +175,7 @@ class Watch:
         self._memory[self.key] = Known(tuple(members), self._reactor.seconds() + seconds)
         self._take(members)
         self._wait(seconds)
+        self._runtime.heard(self.key)
 
     def _failed(self, what: str, failure: ResolveFailure) -> None:
         self._complain(f"{what} could not be resolved {failure}")
@@ -182,6 +184,7 @@ class Watch:
         else:
             self._question = None
             self._wait(max(self._settings.timeout, LEAST))
+            self._runtime.heard(self.key)
 
     def _complain(self, message: str) -> None:
         self._runtime.error_log.write(ERROR, message)

@@ -446,14 +446,6 @@ DIFFERENCES: Final = (
         "common/upstream_zone.py",
     ),
     Difference(
-        ("upstream.server", "worker_processes"),
-        "With `resolve`, after a reload with a master, each new worker asks for its names anew; until the first answer,"
-        " milliseconds as a rule, such a group has nobody.",
-        "It goes on with the addresses that the old workers knew.",
-        "What a name has said is kept within a process.",
-        "common/upstream_zone.py",
-    ),
-    Difference(
         ("limit_conn_zone",),
         "Where a reload changes the key or the size of a zone its counts begin anew.",
         "It refuses a reload that changes the key.",

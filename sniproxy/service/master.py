@@ -205,6 +205,7 @@ class MasterService(Service):
             tuple(queues),
             reactor_module(self._reactor),
             len(stock),
+            bool(self._crews),
         )
         papers = nameless(plan.dumps())
         self._tables.lend(stock)

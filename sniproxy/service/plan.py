@@ -43,6 +43,7 @@ class Plan:
     @ivar addresses: what the listening sockets are for.
     @ivar reactor: the module whose C{install} makes the reactor.
     @ivar tables: how many tables there are to count in.
+    @ivar patient: whether others accept meanwhile, so that a worker may wait for what it has to ask for first.
     """
 
     file: str
@@ -52,24 +53,24 @@ class Plan:
     addresses: tuple[Address, ...]
     reactor: str
     tables: int = 0
+    patient: bool = False
 
     def dumps(self) -> bytes:
         """
         For L{loads} in a process of the same Python.
         """
         addresses = [(isinstance(each, DatagramAddress), astuple(each)) for each in self.addresses]
-        return marshal.dumps(
-            (self.file, self.prefix, self.globals_text, self.snapshot, addresses, self.reactor, self.tables)
-        )
+        words = (self.file, self.prefix, self.globals_text, self.snapshot)
+        return marshal.dumps((*words, addresses, self.reactor, self.tables, self.patient))
 
 
 def loads(data: bytes) -> Plan:
     """
     The plan again.
     """
-    file, prefix, globals_text, snapshot, addresses, reactor, tables = marshal.loads(data)
+    file, prefix, globals_text, snapshot, addresses, reactor, tables, patient = marshal.loads(data)
     found = tuple((DatagramAddress if udp else Address)(*parts) for udp, parts in addresses)
-    return Plan(file, prefix, globals_text, snapshot, found, reactor, tables)
+    return Plan(file, prefix, globals_text, snapshot, found, reactor, tables, patient)
 
 
 def python_path() -> list[str]:

@@ -37,6 +37,10 @@ from sniproxy.service.tables import take_tables
 _log: Final = Logger("sniproxy")
 
 
+PATIENCE: Final = 5.0
+"""Seconds that a worker waits, where others accept meanwhile, for the first answers to what it has to ask for."""
+
+
 class WorkerService(Service):
     """
     One configuration at work in a process of its own. Owns its copies of the listening sockets; their names, if they
@@ -50,11 +54,16 @@ class WorkerService(Service):
         sockets: Mapping[Address, socket.socket],
         worker: int,
         say: Callable[..., None],
+        patient: bool = False,
     ) -> None:
         """
         @param worker: which one it is, from 0.
         @param say: tells the master.
+        @param patient: whether others accept meanwhile.
         """
+        self._patient = patient
+        self._late: Any = None
+        self._opened = False
         self._reactor = reactor
         self._build = build
         self._sockets = dict(sockets)
@@ -73,7 +82,6 @@ class WorkerService(Service):
         files_of(self._build).open(self._reactor)
         self._serving = serving = Serving(self._reactor, self._build, self._ended, ours=True)
         settle(self._build.root, serving.runtime.error_log, self._worker)
-        serving.open(self._sockets)
         take_signals(
             self._reactor,
             {
@@ -84,7 +92,27 @@ class WorkerService(Service):
             },
         )
         settle_collector()
-        self._reactor.callWhenRunning(self._say, READY)
+        if self._patient:
+            self._late = self._reactor.callLater(PATIENCE, self._open)
+            serving.runtime.when_heard(self._open)
+        else:
+            self._open()
+
+    def _open(self) -> None:
+        """
+        Accept, and tell the master so.
+        """
+        self._wait_no_more()
+        serving = self._serving
+        if serving is not None and not serving.quitting and not self._opened:
+            self._opened = True
+            serving.open(self._sockets)
+            self._reactor.callWhenRunning(self._say, READY)
+
+    def _wait_no_more(self) -> None:
+        late, self._late = self._late, None
+        if late is not None and late.active():
+            late.cancel()
 
     def stopService(self) -> None:
         """
@@ -92,6 +120,7 @@ class WorkerService(Service):
         """
         super().stopService()  # type: ignore[no-untyped-call]
         serving, self._serving = self._serving, None
+        self._wait_no_more()
         if serving is not None:
             if not serving.over:
                 serving.runtime.error_log.write(NOTICE, "exiting")
@@ -203,7 +232,7 @@ def make(
     build = load(plan.file, plan.prefix, plan.globals_text, replay(plan.snapshot))
     build.forget_lines()
     take_tables(build, tables, seat)
-    service = WorkerService(reactor, build, sockets, worker, mouth.say)
+    service = WorkerService(reactor, build, sockets, worker, mouth.say, plan.patient)
     Ear(reactor, HEAR, service.heard, service.orphaned)
     service.startService()
     return service

@@ -323,6 +323,33 @@ class RuntimeTests(SynchronousTestCase):
         world.runtime.stop()
         self.assertEqual(said, ["begin", "end"])
 
+    def test_expected(self) -> None:
+        """
+        Who wants to know is told when all that was asked for has been heard; at once where nothing was.
+        """
+        runtime = servers("1").runtime
+        told: list[int] = []
+        runtime.when_heard(lambda: told.append(1))
+        runtime.expect("a")
+        runtime.expect("b")
+        runtime.when_heard(lambda: told.append(2))
+        runtime.heard("a")
+        runtime.heard("c")
+        self.assertEqual(told, [1])
+        runtime.heard("b")
+        runtime.heard("b")
+        self.assertEqual(told, [1, 2])
+
+    def test_idle_connections(self) -> None:
+        """
+        Connections without anything under way are told to leave.
+        """
+        runtime = servers("1").runtime
+        left: list[str] = []
+        runtime.idle.add(type("Idle", (), {"leave": lambda self: left.append("gone")})())
+        runtime.stop()
+        self.assertEqual((left, runtime.stopped), (["gone"], True))
+
     def test_stop_when_idle(self) -> None:
         """
         A configuration without sessions is drained when it stops.

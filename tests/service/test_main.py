@@ -261,6 +261,7 @@ class UserTests(ServiceCase):
         """
         self.patch(signal, "signal", lambda number, heard: None)
         for signals in (True, False):
+            self.reactor.begun = False
             self.configure("a")
             service = self.service(signals=signals)
             service._build.root.values[USER] = Account("proxy", 13, 14)

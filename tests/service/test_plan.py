@@ -32,7 +32,7 @@ class PlanTests(SynchronousTestCase):
             Address("unix", "/run/\udcff.sock"),
         )
         for prefix in (None, "/var"):
-            plan = Plan("/etc/\udcff.conf", prefix, "pid a;", b"\x00\xff", addresses, "some.reactor", 3)
+            plan = Plan("/etc/\udcff.conf", prefix, "pid a;", b"\x00\xff", addresses, "some.reactor", 3, prefix is None)
             self.assertEqual(loads(plan.dumps()), plan)
 
     def test_reactor(self) -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from twisted.logger import globalLogBeginner
 
 from sniproxy.addresses import Address
+from sniproxy.common.runtime import Runtime, attend
 from sniproxy.common.shared_counts import shape_of
 from sniproxy.common.shared_memory import Table, nothing_to_mend, shares
 from sniproxy.service import worker as under_test
@@ -24,7 +26,7 @@ from sniproxy.service.load import load, world
 from sniproxy.service.plan import HEAR, PLAN, SAY, SOCKETS, Plan
 from sniproxy.service.snapshot import Recorder, nameless
 from sniproxy.service.sockets import open_sockets
-from sniproxy.service.worker import WorkerService, descriptors_of_tables, main, make, run, take_sockets
+from sniproxy.service.worker import PATIENCE, WorkerService, descriptors_of_tables, main, make, run, take_sockets
 from tests.support.processes import twisted_log
 from tests.support.services import ServiceCase
 
@@ -92,6 +94,59 @@ class LifeTests(WorkerCase):
         self.reactor.begin()
         self.assertEqual((self.spoken, self.lines()), ([("ready",)], []))
         self.assertEqual(self.collector, ["collect", "freeze", "set_threshold", "enable"])
+
+    def expecting(self) -> tuple[WorkerService, Runtime]:
+        """
+        A patient worker whose configuration has asked for something.
+        """
+        service = self.worker("a")
+        service._patient = True
+        found: list[Runtime] = []
+
+        def begin(runtime: Runtime) -> Callable[[], None]:
+            runtime.expect("a name")
+            found.append(runtime)
+            return lambda: None
+
+        attend(service._build, begin)
+        service.startService()
+        self.reactor.begin()
+        self.assertEqual((self.listeners(), self.spoken), ({}, []))
+        return service, found[0]
+
+    def test_patient(self) -> None:
+        """
+        Where others accept meanwhile, it waits for the answers to what it has to ask for first; but not for ever.
+        """
+        service, runtime = self.expecting()
+        runtime.heard("another name")
+        self.assertEqual(self.spoken, [])
+        runtime.heard("a name")
+        self.assertEqual((sorted(self.listeners()), self.spoken), (["a"], [("ready",)]))
+        runtime.heard("a name")
+        self.reactor.advance(PATIENCE)
+        self.assertEqual(self.spoken, [("ready",)])
+        service.stopService()
+
+    def test_patient_for_long(self) -> None:
+        """
+        An answer that does not come is not waited for.
+        """
+        service, runtime = self.expecting()
+        self.reactor.advance(PATIENCE)
+        self.assertEqual((sorted(self.listeners()), self.spoken), (["a"], [("ready",)]))
+        runtime.heard("a name")
+        self.assertEqual(self.spoken, [("ready",)])
+        service.stopService()
+
+    def test_patient_in_vain(self) -> None:
+        """
+        Who is told to go before does not accept any more.
+        """
+        service, runtime = self.expecting()
+        service.quit()
+        runtime.heard("a name")
+        self.assertEqual((self.listeners(), self.spoken), ({}, []))
 
     def test_becomes(self) -> None:
         """

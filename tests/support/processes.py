@@ -80,17 +80,22 @@ class Reactor(DatagramReactor):
         self.watching: list[Any] = []
         self.at_end: list[tuple[str, str, Callable[[], object]]] = []
         self.ran = 0
+        self.begun = False
 
     def callWhenRunning(self, callable: Callable[..., object], *args: Any, **kw: Any) -> None:  # noqa: A002
         """
-        When the test calls C{begin}.
+        When the test calls C{begin}, or at once where it has.
         """
-        self.hooks.append(lambda: callable(*args, **kw))
+        if self.begun:
+            callable(*args, **kw)
+        else:
+            self.hooks.append(lambda: callable(*args, **kw))
 
     def begin(self) -> None:
         """
         The reactor runs.
         """
+        self.begun = True
         hooks, self.hooks = self.hooks, []
         for hook in hooks:
             hook()
