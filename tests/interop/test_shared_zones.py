@@ -78,7 +78,7 @@ class Zones(Workers):
         Several clients come at once, and go.
         """
         with ExitStack() as stack:
-            connections = [stack.enter_context(plain(self.port)) for _ in range(6)]
+            connections = [stack.enter_context(plain(self.port)) for _ in range(24)]
             for connection in connections:
                 try:
                     connection.recv(1)
