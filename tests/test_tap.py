@@ -152,7 +152,7 @@ class TestTests(TapCase):
                 self.err.getvalue().splitlines(),
                 [
                     f'[emerg] unknown directive "bogus" in {path}:1',
-                    f'[emerg] no port in "x" of the "listen" directive in {path}:2',
+                    f'[emerg] host not found in "x" of the "listen" directive in {path}:2',
                     f"sniproxy: configuration file {path} test failed",
                 ],
             )

@@ -180,9 +180,9 @@ class SharedZones(Zones):
 
     def test_without_a_zone(self) -> None:
         """
-        Without a zone each learns it by itself.
+        Without a zone each learns it by itself; of clients that come at once, several may find it out.
         """
-        self.assertEqual(self.failures(""), 2)
+        self.assertGreater(self.failures(""), 1)
 
 
 class SharedZonesNginx(SharedZones):
