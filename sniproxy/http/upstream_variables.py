@@ -8,7 +8,7 @@ within, a colon stands between the two. A state without a peer (L{elsewhere}) ma
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from twisted.plugin import IPlugin
 from zope.interface import implementer
@@ -19,14 +19,11 @@ from sniproxy.config.template import Variable
 from sniproxy.http.upstream_states import UpstreamState
 from sniproxy.interfaces import IModule
 
-if TYPE_CHECKING:
-    from sniproxy.http.request import Request
-
 NOTHING: Final = "-"
 """Stands where there is nothing to say of a try."""
 
 
-def elsewhere(request: Request) -> None:
+def elsewhere(request: Any) -> None:
     """
     The request is passed on now, perhaps not for the first time: what follows belongs to another group.
     """
@@ -34,12 +31,12 @@ def elsewhere(request: Request) -> None:
         request.upstream_states.append(UpstreamState(""))
 
 
-def _listed(show: Callable[[UpstreamState], str]) -> Callable[[Request], str | None]:
+def _listed(show: Callable[[UpstreamState], str]) -> Callable[[Any], str | None]:
     """
     A variable with one entry for each try; none where nothing was tried.
     """
 
-    def get(request: Request) -> str | None:
+    def get(request: Any) -> str | None:
         states: list[UpstreamState] = request.upstream_states
         if not states:
             return None
@@ -63,7 +60,7 @@ def _time(seconds: float | None) -> str:
     return NOTHING if seconds is None else f"{max(seconds, 0.0):.3f}"
 
 
-def _last(request: Request) -> UpstreamState | None:
+def _last(request: Any) -> UpstreamState | None:
     """
     The try whose answer it is.
     """
@@ -80,30 +77,30 @@ def _joined(fields: tuple[tuple[str, str], ...], wanted: str) -> str | None:
     return ", ".join(found) if found else None
 
 
-def _field(name: str) -> Callable[[Request], str | None]:
+def _field(name: str) -> Callable[[Any], str | None]:
     wanted = name.removeprefix(FIELD)
 
-    def get(request: Request) -> str | None:
+    def get(request: Any) -> str | None:
         state = _last(request)
         return None if state is None else _joined(state.headers, wanted)
 
     return get
 
 
-def _trailer(name: str) -> Callable[[Request], str | None]:
+def _trailer(name: str) -> Callable[[Any], str | None]:
     wanted = name.removeprefix(TRAILER)
 
-    def get(request: Request) -> str | None:
+    def get(request: Any) -> str | None:
         state = _last(request)
         return None if state is None else _joined(state.trailers, wanted)
 
     return get
 
 
-def _cookie(name: str) -> Callable[[Request], str | None]:
+def _cookie(name: str) -> Callable[[Any], str | None]:
     wanted = name.removeprefix(COOKIE)
 
-    def get(request: Request) -> str | None:
+    def get(request: Any) -> str | None:
         state = _last(request)
         for field, value in () if state is None else state.headers:
             if field.lower() == "set-cookie":
