@@ -149,7 +149,9 @@ class Table:
         """
         For the master, when no worker has it any more; the memory is given back when nothing looks at it.
         """
-        os.close(self.descriptor)
+        number, self.descriptor = self.descriptor, -1
+        if number >= 0:  # the second time, the number may be somebody else's
+            os.close(number)
 
     # Rows; all of these under the lock
 

@@ -114,7 +114,9 @@ class SystemFile:
         """
         @see: L{OpenFile.close}
         """
-        os.close(self._descriptor)
+        number, self._descriptor = self._descriptor, -1
+        if number >= 0:  # the second time, the number may be somebody else's
+            os.close(number)
 
 
 class SystemDisk:
