@@ -25,11 +25,12 @@ class TablesTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.tables = Tables()
         self.taken: list[tuple[str, Table]] = []
-        self.made: list[int] = []
+        self.made: dict[int, int] = {}
 
         def make(data: bytes) -> int:
-            self.made.append(nameless(data))
-            return self.made[-1]
+            descriptor = nameless(data)
+            self.made[descriptor] = os.fstat(descriptor).st_ino
+            return descriptor
 
         self.patch(under_test, "nameless", make)
         self.addCleanup(self.close)
@@ -43,15 +44,15 @@ class TablesTests(SynchronousTestCase):
 
     def open(self) -> list[int]:
         """
-        The descriptors that are.
+        The descriptors that are, and of what they were made for: a number may be somebody else's by now.
         """
         found = []
-        for descriptor in dict.fromkeys(self.made):
+        for descriptor, file in self.made.items():
             try:
-                os.fstat(descriptor)
+                if os.fstat(descriptor).st_ino == file:
+                    found.append(descriptor)
             except OSError:
                 continue
-            found.append(descriptor)
         return found
 
     def build(self, *names: str, workers: int = 2, rows: int = 16) -> Build:
