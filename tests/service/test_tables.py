@@ -194,7 +194,7 @@ class TablesTests(SynchronousTestCase):
         stock = self.tables.open(build)
         seat = [self.tables.sit(stock) for _ in range(2)][1]
         descriptors = [os.dup(table.descriptor) for table in self.of(stock)]
-        self.made += descriptors
+        self.made |= {descriptor: os.fstat(descriptor).st_ino for descriptor in descriptors}
         take_tables(build, descriptors, seat)
         self.assertEqual([(name, table.seat) for name, table in self.taken], [("a", 1), ("B", 1)])
         for (_, mine), master in zip(self.taken, self.of(stock), strict=True):
