@@ -207,7 +207,7 @@ class SendingTests(SynchronousTestCase):
             self.read_until(far, session, session.bytes_sent + 100_000)
         self.assertFalse(session.ended)
         before = -1
-        while session.bytes_sent != before:  # what was read before may make room only now
+        while not session.ended and session.bytes_sent != before:  # what was read may make room only now
             before = session.bytes_sent
             far.send(b"a word that makes an edge")
             self.engine.turn()
