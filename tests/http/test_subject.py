@@ -4,87 +4,9 @@ Tests for L{sniproxy.http.subject}.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from twisted.trial.unittest import SynchronousTestCase
-
 from sniproxy.addresses import Address
-from sniproxy.http.request import Request
-from tests.support.webs import Answer, Web, answers, head
-
-
-class Steps:
-    """
-    A module that has handlers of the test in every place, by phase.
-    """
-
-    name = "test_steps"
-    directives: tuple[Any, ...] = ()
-    variables: tuple[Any, ...] = ()
-
-    def __init__(self, steps: dict[str, list[Callable[[Request], Any]]]) -> None:
-        self.steps = steps
-        self.places: dict[str, Any] = {}
-
-    def prepare(self, build: Any) -> None:
-        """
-        Nothing to do.
-        """
-
-    def attach(self, server: Any, build: Any) -> None:
-        """
-        Nothing to do.
-        """
-
-    def attach_place(self, place: Any, build: Any) -> None:
-        """
-        Hand the steps over.
-        """
-        self.places[place.name] = place
-        for phase, handlers in self.steps.items():
-            for handler in handlers:
-                place.handle(phase, handler)
-
-
-class RequestCase(SynchronousTestCase):
-    """
-    What tests of this file share.
-    """
-
-    def setUp(self) -> None:
-        self.seen: list[Any] = []
-        self.requests: list[Request] = []
-
-    def hold(self, request: Request) -> None:
-        """
-        Content that waits for the test.
-        """
-        self.requests.append(request)
-
-    def web(self, server: str = "content hello;", http: str = "", **steps: list[Callable[[Request], Any]]) -> Web:
-        """
-        A server with these handlers in each place.
-        """
-        self.steps = Steps(steps)
-        return Web(server, {"hold": self.hold}, http, [self.steps])
-
-    def note(self, what: Any, answer: Any = None) -> Callable[[Request], Any]:
-        """
-        A handler that is seen.
-        """
-
-        def handler(request: Request) -> Any:
-            self.seen.append(what)
-            return answer
-
-        return handler
-
-    def get(self, web: Web, path: str = "/", *fields: str, version: str = "1.1") -> Answer:
-        """
-        A request's answer.
-        """
-        return web.ask(f"GET {path} HTTP/{version}", *fields)
+from tests.http.test_request import RequestCase
+from tests.support.webs import Web, answers, head
 
 
 class SubjectTests(RequestCase):
