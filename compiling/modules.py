@@ -78,14 +78,14 @@ COMPILED: Final = (
     "sniproxy.wire.http1_reader",
     "sniproxy.wire.http1_write",
 )
-"""By name. A module that is added must keep to what ARCHITECTURE.md says under "Compiled"."""
+"""By name. A module that is added must keep to what CONTRIBUTING.md says under "Compiled and pure"."""
 
 INTERPRETED: Final = {
     "sniproxy.balancing": "others write methods of balancing too, and no interpreted class may extend a compiled one",
     "sniproxy.net.portable": "runs on Twisted's transports, where its time is spent",
     "sniproxy.net.portable_network": "see sniproxy.net.portable",
     "sniproxy.net.transport": "for Twisted's own protocols; no session of the proxy takes that way",
-    "sniproxy.common.listening": "its types and those of stream.server go in a circle: compiled, it crashes at import",
+    "sniproxy.common.listening": "its types and those of common.server go in a circle: compiled, it crashes at import",
     "sniproxy.common.server": "see sniproxy.common.listening",
 }
 """What one would look for above, by module or room, and why it is not there."""

@@ -9,7 +9,7 @@ deadline of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sniproxy.common.phases import (
     BAD_REQUEST,
@@ -43,9 +43,6 @@ from sniproxy.http.subject import Subject, nobody_waits
 from sniproxy.http.uri import BadTarget, escape, host_of, target_of
 from sniproxy.levels import ALERT
 from sniproxy.net.timers import NEVER
-
-if TYPE_CHECKING:
-    pass
 
 MOST_REDIRECTS: Final = 10
 """How often a request may be sent elsewhere from within (NGX_HTTP_MAX_URI_CHANGES)."""
@@ -363,7 +360,7 @@ class Request(Subject):
         self.stop_waiting()
         if status in (CLOSE, CLIENT_CLOSED, REQUEST_TIMEOUT):
             self.status = self.status or status
-            self.drop()
+            self.abort()
             return
         if self.reply is not None:
             self.abort()
@@ -470,15 +467,7 @@ class Request(Subject):
 
     def abort(self) -> None:
         """
-        There will be no more of the answer that was begun; the client shall notice.
-        """
-        if not self.over:
-            self.keep_alive = False
-            self.exchange.abort()
-
-    def drop(self) -> None:
-        """
-        End without an answer.
+        There will be no more of the answer that was begun, or none at all; the client shall notice.
         """
         if not self.over:
             self.keep_alive = False

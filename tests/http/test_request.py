@@ -474,7 +474,7 @@ class AnswerTests(RequestCase):
         self.assertEqual((leg.closed, web.over[0].status), (True, 200))
         request.finalize(500)
         request.abort()
-        request.drop()
+        request.abort()
         request.lost()
         request.done()
         self.assertEqual(len(web.over), 1)

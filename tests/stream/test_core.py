@@ -7,68 +7,19 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.plugin import IPlugin
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from sniproxy.common.listen import TCP_NODELAY, listenings
-from sniproxy.common.listening import Listening
 from sniproxy.common.server import Server
 from sniproxy.config.build import Build
-from sniproxy.errors import ConfigError, ConfigErrors
+from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
 from sniproxy.stream.core import PREREAD_BUFFER_SIZE, PREREAD_TIMEOUT, core
-from tests.support.pki import authority, leaf
+from tests.common.test_listen import FILES, NAMES, PASS, ListenCase, build, warnings
 from tests.support.sessions import configured
 
-PASS = "proxy_pass 192.0.2.2:2;"
-TLS = "ssl_certificate a.pem; ssl_certificate_key a.key;"
-IDENTITY = leaf(authority(), "a.example")
-FILES = {"/etc/a.pem": IDENTITY.full_pem, "/etc/a.key": IDENTITY.key_pem}
-NAMES = {"two.example": ("192.0.2.1", "2001:db8::1")}
 
-
-def build(*servers: str, more: tuple[Any, ...] = ()) -> Build:
-    """
-    A configuration of servers, each in a line of its own from 2 on.
-    """
-    lines = [f"server {{ {server} {PASS} }}" for server in servers]
-    return configured("\n".join(["stream {", *lines, "}"]), FILES, NAMES, more)
-
-
-def warnings(made: Build) -> list[str]:
-    """
-    What the operator is told.
-    """
-    return [str(warning) for warning in made.warnings]
-
-
-class CoreCase(SynchronousTestCase):
-    """
-    What tests of this module share.
-    """
-
-    def complaints(self, *servers: str, more: tuple[Any, ...] = ()) -> list[str]:
-        """
-        What is wrong.
-        """
-        return [str(error) for error in self.assertRaises(ConfigErrors, build, *servers, more=more).errors]
-
-    def only(self, server: str) -> Listening:
-        """
-        The one address of one server.
-        """
-        (listening,) = listenings(build(server))
-        return listening
-
-    def chosen(self, listening: Listening, name: str | None) -> int:
-        """
-        The number of the server a name chooses, from 0 on.
-        """
-        session: Any = type("Session", (), {"values": {}, "captures": None})()
-        return listening.servers.index(listening.choose(name, session))
-
-
-class ModuleTests(CoreCase):
+class ModuleTests(ListenCase):
     """
     The module itself.
     """
