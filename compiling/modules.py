@@ -13,6 +13,7 @@ from typing import Final
 
 COMPILED: Final = (
     "sniproxy.addresses",
+    "sniproxy.balancing.only",
     "sniproxy.common.core_variables",
     "sniproxy.common.log",
     "sniproxy.common.map",
@@ -81,7 +82,7 @@ COMPILED: Final = (
 """By name. A module that is added must keep to what CONTRIBUTING.md says under "Compiled and pure"."""
 
 INTERPRETED: Final = {
-    "sniproxy.balancing": "others write methods of balancing too, and no interpreted class may extend a compiled one",
+    "sniproxy.balancing.choice": "others write methods too, and no interpreted class may extend a compiled one",
     "sniproxy.net.portable": "runs on Twisted's transports, where its time is spent",
     "sniproxy.net.portable_network": "see sniproxy.net.portable",
     "sniproxy.net.transport": "for Twisted's own protocols; no session of the proxy takes that way",

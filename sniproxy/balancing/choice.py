@@ -2,8 +2,8 @@
 One session's way through the peers of an upstream: what all methods of balancing have in common.
 
 Strategy: a method is a subclass of L{Choice} with C{pick}, which knows one group; the walk on to the backups, the count
-of tries and of connections, and what a failure means, are told here once. (nginx has them in
-ngx_stream_upstream_round_robin.c, and its other methods call there.)
+of tries and of connections, and what a failure means, are told here once (nginx has them in
+ngx_stream_upstream_round_robin.c, and its other methods call there). A group of one peer is no matter for any method.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 from zope.interface import implementer
 
+from sniproxy.balancing.only import Only
 from sniproxy.balancing.peers import Group, Peer
 from sniproxy.interfaces import IBalancer, IChoice
 
@@ -44,7 +45,6 @@ class Choice:
         "_disabled",
         "_first",
         "_group",
-        "_single",
         "_subject",
         "_tried",
         "name",
@@ -56,7 +56,6 @@ class Choice:
         self.tries = group.tries
         self._first = group
         self._group = group
-        self._single = group.single
         self._subject = subject
         self._clock = clock
         self._disabled = disabled
@@ -72,17 +71,11 @@ class Choice:
         if guard is not None:
             guard.acquire()
         try:
-            peer: Peer | None
-            if self._single:
-                peer = self._first.peers[0]
-                if peer.down or peer.full():
-                    peer = None
-            else:
-                peer = self._take(self._group, self.pick(self._group, now), now)
-                if peer is None and self._group.backup is not None:
-                    self._group = self._group.backup
-                    self._tried = 0
-                    peer = self._take(self._group, self.pick_backup(self._group, now), now)
+            peer = self._take(self._group, self.pick(self._group, now), now)
+            if peer is None and self._group.backup is not None:
+                self._group = self._group.backup
+                self._tried = 0
+                peer = self._take(self._group, self.pick_backup(self._group, now), now)
             if peer is not None:
                 peer.enter()
         finally:
@@ -96,7 +89,7 @@ class Choice:
         The peer answered: a new chance after failures was used well. Without this only the end of the session would
         tell, and stream sessions are long.
         """
-        if self._current is not None and not self._single:
+        if self._current is not None:
             self._current.worked()
 
     def release(self, failed: bool) -> None:
@@ -107,9 +100,6 @@ class Choice:
         if peer is None:
             return
         peer.leave()
-        if self._single:
-            self.tries = 0
-            return
         if not failed:
             peer.worked()
         elif self._failed(peer):
@@ -183,11 +173,19 @@ class Balancer:
         self._clock = clock
         self._disabled = disabled
 
-    def begin(self, subject: Any) -> Choice:
+    def begin(self, subject: Any) -> Any:
         """
         @param subject: the session; given back to C{disabled}.
+        @return: L{sniproxy.interfaces.IChoice}.
         """
-        return self.choice(self.group, subject, self._clock, self._disabled)
+        group = self.group
+        return Only(group) if group.single else self.choose(group, subject)
+
+    def choose(self, group: Group, subject: Any) -> Choice:
+        """
+        What C{begin} returns where there is something to choose: the method's own.
+        """
+        return self.choice(group, subject, self._clock, self._disabled)
 
     def renew(self, group: Group) -> None:
         """

@@ -81,11 +81,11 @@ class Hash(Balancer):
         self._key = key
         self._ends = ends_of(group)
 
-    def begin(self, subject: Any) -> Choice:
+    def choose(self, group: Group, subject: Any) -> Choice:
         """
-        @see: L{Balancer.begin}
+        @see: L{Balancer.choose}
         """
-        return HashChoice(self.group, subject, self._clock, self._disabled, self._key(subject), self._ends)
+        return HashChoice(group, subject, self._clock, self._disabled, self._key(subject), self._ends)
 
     def renew(self, group: Group) -> None:
         """
@@ -180,11 +180,11 @@ class ConsistentHash(Balancer):
         self._key = key
         self._circle = Circle(group)
 
-    def begin(self, subject: Any) -> Choice:
+    def choose(self, group: Group, subject: Any) -> Choice:
         """
-        @see: L{Balancer.begin}
+        @see: L{Balancer.choose}
         """
-        return ConsistentChoice(self.group, subject, self._clock, self._disabled, self._key(subject), self._circle)
+        return ConsistentChoice(group, subject, self._clock, self._disabled, self._key(subject), self._circle)
 
     def renew(self, group: Group) -> None:
         """

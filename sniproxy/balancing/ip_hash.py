@@ -81,11 +81,11 @@ class IpHash(Balancer):
         self._key = key
         self._ends = ends_of(group)
 
-    def begin(self, subject: Any) -> Choice:
+    def choose(self, group: Group, subject: Any) -> Choice:
         """
-        @see: L{Balancer.begin}
+        @see: L{Balancer.choose}
         """
-        return IpHashChoice(self.group, subject, self._clock, self._disabled, self._key(subject), self._ends)
+        return IpHashChoice(group, subject, self._clock, self._disabled, self._key(subject), self._ends)
 
     def renew(self, group: Group) -> None:
         """

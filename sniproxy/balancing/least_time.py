@@ -143,7 +143,7 @@ class LeastTimeChoice(Choice):
         """
         balancer = self._balancer
         peer = super().next()
-        if peer is not None and balancer.inflight and not self._single:
+        if peer is not None and balancer.inflight:
             balancer.record(peer).begin(self, self._milliseconds())
         return peer
 
@@ -183,7 +183,7 @@ class LeastTimeChoice(Choice):
         @see: L{Choice.release}
         """
         peer, balancer = self._current, self._balancer
-        if peer is not None and not self._single:
+        if peer is not None:
             if balancer.until is Until.FIRST_BYTE:
                 self.arrived()
             record = balancer.record(peer)
@@ -245,11 +245,11 @@ class LeastTime(Balancer):
         self.timing = timing
         self._records: dict[Peer, Record] = {}
 
-    def begin(self, subject: Any) -> LeastTimeChoice:
+    def choose(self, group: Group, subject: Any) -> LeastTimeChoice:
         """
-        @see: L{Balancer.begin}
+        @see: L{Balancer.choose}
         """
-        return LeastTimeChoice(self.group, subject, self._clock, self._disabled, self)
+        return LeastTimeChoice(group, subject, self._clock, self._disabled, self)
 
     def renew(self, group: Group) -> None:
         """

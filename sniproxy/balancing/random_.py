@@ -101,11 +101,11 @@ class Random(Balancer):
         self._two = two
         self._ends = ends_of(group)
 
-    def begin(self, subject: Any) -> RandomChoice:
+    def choose(self, group: Group, subject: Any) -> RandomChoice:
         """
-        @see: L{Balancer.begin}
+        @see: L{Balancer.choose}
         """
-        return RandomChoice(self.group, subject, self._clock, self._disabled, self._dice, self._two, self._ends)
+        return RandomChoice(group, subject, self._clock, self._disabled, self._dice, self._two, self._ends)
 
     def renew(self, group: Group) -> None:
         """

@@ -17,7 +17,7 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from sniproxy.addresses import Address, numeric
-from sniproxy.balancing.choice import Balancer, Choice, Clock, Disabled
+from sniproxy.balancing.choice import Balancer, Clock, Disabled
 from sniproxy.balancing.peers import Group, Peer
 from sniproxy.balancing.roster import Member
 from sniproxy.balancing.round_robin import RoundRobin
@@ -99,9 +99,9 @@ class Upstream:
         """
         return self._balancer
 
-    def begin(self, subject: Any) -> Choice:
+    def begin(self, subject: Any) -> Any:
         """
-        The way of one session, or one request, through the peers.
+        @return: L{sniproxy.interfaces.IChoice}: the way of one session, or one request, through the peers.
         """
         return self._balancer.begin(subject)
 

@@ -208,30 +208,6 @@ class ChoiceTests(SynchronousTestCase):
         self.clock.advance(11)
         self.assertIs(balancer.begin(None).next(), a)
 
-    def test_single_peer_is_never_aside(self) -> None:
-        """
-        A lone peer is given however often it failed, counts no failures and is one try.
-        """
-        a = peer(1)
-        balancer = self.balancer(a)
-        for _ in range(3):
-            choice = balancer.begin(None)
-            self.assertEqual(choice.tries, 1)
-            self.assertIs(choice.next(), a)
-            choice.connected()
-            choice.release(True)
-            self.assertEqual((choice.tries, a.fails, a.conns), (0, 0, 0))
-        self.assertEqual(self.disabled, [])
-
-    def test_single_peer_down_or_full(self) -> None:
-        """
-        A lone peer that is down or full is not given.
-        """
-        self.assertIsNone(self.balancer(peer(1, down=True)).begin(None).next())
-        balancer = self.balancer(peer(1, max_conns=1))
-        balancer.begin(None).next()
-        self.assertIsNone(balancer.begin(None).next())
-
     def test_tries_go_down_and_may_be_lowered(self) -> None:
         """
         Each release is one try less, and a lowered count stays at nothing.

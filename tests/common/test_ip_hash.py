@@ -10,6 +10,7 @@ from zope.interface.verify import verifyObject
 
 from sniproxy.addresses import Address
 from sniproxy.balancing.ip_hash import IpHash
+from sniproxy.balancing.peers import Peer
 from sniproxy.common.ip_hash import ip_hash, network_of
 from sniproxy.common.upstream import groups, upstream
 from sniproxy.errors import ConfigErrors
@@ -52,7 +53,7 @@ class IpHashTests(SynchronousTestCase):
 
         def given(host: str) -> str:
             peer = found.begin(FakeRequest(peer=Address("inet", host, 1))).next()
-            assert peer is not None
+            assert isinstance(peer, Peer)
             return peer.name
 
         self.assertEqual({given(f"10.1.1.{last}") for last in range(1, 255)}, {given("10.1.1.0")})
