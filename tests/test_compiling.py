@@ -289,4 +289,4 @@ class BackendTests(SynchronousTestCase):
         """
         declared = (TOP / "pyproject.toml").read_text()
         self.assertIn(f'build-backend = "{backend.__name__}"\nbackend-path = ["."]\n', declared)
-        self.assertIn("recursive-include compiling *.py", (TOP / "MANIFEST.in").read_text())
+        self.assertIn("recursive-include compiling *.py *.h", (TOP / "MANIFEST.in").read_text())
