@@ -12,6 +12,7 @@ TRIAL ?= -m twisted.trial
 TESTS ?= tests
 BIN = $(VENV)/bin
 INSTALLED = build/$(if $(filter-out 0,$(SNIPROXY_PURE)),pure,compiled)
+MEASURED = build/measured/$(notdir $(INSTALLED))
 INSTALLED_TESTS ?= $(addprefix tests.,balancing common config endpoints http logs net plugins service stream tls wire test_tap)
 DECLARED = setup.cfg pyproject.toml
 SOURCES = setup.py $(shell find compiling sniproxy twisted -name '*.py')
@@ -53,11 +54,11 @@ test-installed: $(INSTALLED)/.test
 	$(INSTALLED)/bin/twistd sniproxy --version
 	cd $(INSTALLED)/beside && $(CURDIR)/$(INSTALLED)/bin/python $(TRIAL) $(INSTALLED_TESTS)
 
-# First what is missing of Debian's packages, among them what compiling takes.
+# First what is missing of Debian's packages, among them what compiling takes; then with Debian's own Python.
 bench: $(VENV)/.run
-	$(BIN)/python -m benchmarks.machine
-	$(MAKE) $(INSTALLED)/.run $(if $(PROFILE),$(INSTALLED)/.profile)
-	$(INSTALLED)/bin/python benchmarks/run.py $(if $(PROFILE),--profile) $(BENCH)
+	python=$$($(BIN)/python -m benchmarks.machine) && \
+		$(MAKE) PYTHON=$$python INSTALLED=$(MEASURED) $(MEASURED)/.run $(if $(PROFILE),$(MEASURED)/.profile)
+	$(MEASURED)/bin/python benchmarks/run.py $(if $(PROFILE),--profile) $(BENCH)
 
 docs: $(VENV)/.run
 	$(BIN)/python docs/compatibility.py

@@ -2,7 +2,8 @@
 How is a row measured? The proxies, the back end and the clients brought together, and one measurement taken.
 
 Strategy: for each row the proxies run side by side on one core and take turns, a different one first in each round, so
-that whatever the machine does in the meantime it does to all. Only the work is counted: not the start, nor the first
+that whatever the machine does in the meantime it does to all. A round is L{TURNS} turns of each, for what shares the
+machine comes and goes within seconds. Only the work is counted: not the start, nor the first
 connections, nor the end.
 """
 
@@ -21,9 +22,11 @@ from typing import Any, Final
 
 from benchmarks.layout import SERVICES, Layout
 from benchmarks.proxies import Kind, Proxy, Trouble, listens, on_cores
-from benchmarks.report import Measurement, Results
+from benchmarks.report import Measurement, Results, together
 from benchmarks.rows import GB, Amount, Row
 
+TURNS: Final = 4
+"""Into so many parts the work of a round is cut, of one proxy after the other."""
 WARMTH: Final = 0.01
 """The share of a full run that is done before the first round."""
 HELD_BEFORE: Final = 16
@@ -253,7 +256,7 @@ def turns(kinds: Sequence[Kind], rounds: int) -> Iterator[Kind]:
     """
     Who is measured when: each once a round, a different one first in each.
     """
-    for number in range(rounds):
+    for number in range(rounds if kinds else 0):
         first = number % len(kinds)
         yield from (*kinds[first:], *kinds[:first])
 
@@ -273,26 +276,72 @@ def attempt(results: Results, row: str, kind: Kind, act: Callable[[], None], pro
         results.fail(row, kind.name, f"{trouble}\n{words}".strip())
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """
+    The proxies of a row, up and warm.
+
+    @ivar row: its name.
+    @ivar results: what was measured.
+    @ivar proxies: those that came up.
+    """
+
+    row: str
+    results: Results
+    proxies: dict[Kind, Proxy] = field(default_factory=dict)
+
+    def start(self, kind: Kind, act: Callable[[], Proxy]) -> None:
+        """
+        @param act: starts it, and lets it do a little.
+        """
+
+        def started() -> None:
+            self.proxies[kind] = act()
+
+        attempt(self.results, self.row, kind, started)
+
+    def measure(self, rounds: int, act: Callable[[Proxy], Measurement]) -> None:
+        """
+        Take all measurements.
+
+        @param act: takes a part of one.
+        """
+        for _ in range(rounds):
+            parts: dict[str, list[Measurement]] = {kind.name: [] for kind in self.proxies}
+            for kind in turns(list(self.proxies), TURNS):
+                self._take(kind, act, parts[kind.name])
+            for name, found in parts.items():
+                if (self.row, name) not in self.results.troubles:
+                    self.results.add(self.row, name, together(found))
+
+    def _take(self, kind: Kind, act: Callable[[Proxy], Measurement], found: list[Measurement]) -> None:
+        proxy = self.proxies[kind]
+        attempt(self.results, self.row, kind, lambda: found.append(act(proxy)), proxy)
+
+
 def measure(row: Row, chosen: Sequence[Kind], bench: Bench, rounds: int, results: Results) -> None:
     """
     All rounds of one row.
     """
-    proxies: dict[str, Proxy] = {}
     chosen = [kind for kind in chosen if not kind.apart or row.portable]
+
+    def held(kind: Kind) -> None:
+        results.add(row.name, kind.name, bench.memory(row, kind))
+
+    if row.kind == "hold":
+        for kind in turns(chosen, rounds):
+            attempt(results, row.name, kind, partial(held, kind))
+        return
+    part = replace(bench, scale=bench.scale / TURNS)
     with ExitStack() as stack:
 
-        def start(kind: Kind) -> None:
-            proxies[kind.name] = proxy = stack.enter_context(bench.running(kind))
-            bench.warm(row, proxy)
-            proxy.check_place(bench.proxy_cores)
+        def up(kind: Kind) -> Proxy:
+            proxy = stack.enter_context(part.running(kind))
+            part.warm(row, proxy)
+            proxy.check_place(part.proxy_cores)
+            return proxy
 
-        def one(kind: Kind) -> None:
-            proxy = proxies.get(kind.name)
-            found = bench.memory(row, kind) if proxy is None else bench.cost(row, proxy)
-            results.add(row.name, kind.name, found)
-
-        if row.kind != "hold":
-            for kind in chosen:
-                attempt(results, row.name, kind, partial(start, kind))
-        for kind in turns(chosen, rounds):
-            attempt(results, row.name, kind, partial(one, kind), proxies.get(kind.name))
+        running = Running(row.name, results)
+        for kind in chosen:
+            running.start(kind, partial(up, kind))
+        running.measure(rounds, partial(part.cost, row))

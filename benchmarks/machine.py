@@ -1,6 +1,6 @@
 """
 What was measured, on what, and when? And is all there that is needed? C{python -m benchmarks.machine} installs what is
-missing.
+missing, and prints which Python is to be measured.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import platform
 import re
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Final
@@ -19,18 +18,45 @@ from benchmarks.proxies import STREAM_MODULE, Kind, find
 
 HEADER: Final = "/usr/include/openssl/ssl.h"
 POLICY: Final = "/usr/sbin/policy-rc.d"
+PYTHON: Final = "/usr/bin/python3"
+"""
+Debian's own, as nginx and HAProxy are Debian's own. It was built with profiles, as distributors do; what one builds at
+home mostly was not, and takes a tenth more.
+"""
+OLDEST: Final = (3, 10)
+
+
+def asked(python: str, program: str) -> str:
+    """
+    @param program: what a Python is to run.
+    @return: what it prints, or nothing.
+    """
+    done = subprocess.run([python, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    return done.stdout.decode("utf-8", "replace").strip()
+
+
+def python() -> str:
+    """
+    @return: the path of the Python whose programs are measured: L{PYTHON}, or this one where that is too old.
+    """
+    if os.path.exists(PYTHON) and asked(PYTHON, f"import sys; print(sys.version_info >= {OLDEST})") == "True":
+        return PYTHON
+    return sys.executable
 
 
 def missing() -> list[str]:
     """
     Debian packages without which rows cannot be measured, or not what users install: compiled.
     """
+    measured = python()
+    header = asked(measured, "import sysconfig; print(sysconfig.get_path('include') + '/Python.h')")
     return [
         package
         for package, there in {
             "gcc": find("cc"),
             "libc6-dev": os.path.exists("/usr/include/stdio.h"),
-            "python3-dev": os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")),
+            "python3-dev": os.path.exists(header),
+            "python3-venv": asked(measured, "import ensurepip, venv; print(True)"),
             "libssl-dev": os.path.exists(HEADER),
             "nginx": find("nginx"),
             "libnginx-mod-stream": os.path.exists(STREAM_MODULE),
@@ -101,6 +127,7 @@ def described(kinds: Sequence[Kind], scale: float) -> dict[str, str]:
         elif not kind.apart:
             # Asked of the program that is measured: this process may have another sniproxy on its path.
             found[kind.name] = ", ".join(said_by([kind.program or "twistd", "sniproxy", "--version"], lines=2))
+    found["its Python"] = os.path.realpath(sys.executable)
     openssl = find("openssl")
     if openssl:
         found["clients and back end"] = ", ".join(said_by([openssl, "version"]))
@@ -112,3 +139,4 @@ if __name__ == "__main__":
     if lacking:
         print(f"installing {' '.join(lacking)}", file=sys.stderr)
         install(lacking)
+    print(python())

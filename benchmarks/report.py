@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import harmonic_mean, mean, median
 from typing import Final
 
 from benchmarks.rows import Row
@@ -38,6 +38,20 @@ class Measurement:
     p50: float = 0.0
     p99: float = 0.0
     memory: float = 0.0
+
+
+def together(parts: Sequence[Measurement]) -> Measurement:
+    """
+    @param parts: of one measurement, at least one, with equal shares of its work.
+    """
+    rates = [part.rate for part in parts]
+    return Measurement(
+        mean(part.cost for part in parts),
+        harmonic_mean(rates) if all(rates) else 0.0,
+        median(part.p50 for part in parts),
+        median(part.p99 for part in parts),
+        max(part.memory for part in parts),
+    )
 
 
 @dataclass(slots=True)

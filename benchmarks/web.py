@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
-from benchmarks.bench import Bench, attempt, turns
+from benchmarks.bench import TURNS, Bench, Running
 from benchmarks.configurations import CONNECTIONS
 from benchmarks.layout import Layout
 from benchmarks.proxies import Kind, Proxy, Trouble, find, listens, on_cores
@@ -81,6 +81,7 @@ class Web:
         All rounds, the proxies in turn.
         """
         chosen = [replace(kind, configuration=configuration) for kind in kinds if kind.name in COMPARED]
+        bench = replace(bench, scale=bench.scale / TURNS)
         with ExitStack() as stack:
             layout = next(iter(bench.layouts.values()))
             program = compiled(layout.folder)
@@ -91,54 +92,43 @@ class Web:
                 for kind in chosen:
                     results.fail(self.name, kind.name, str(trouble))
                 return
-            proxies: dict[str, Proxy] = {}
 
-            def start(kind: Kind) -> None:
-                proxies[kind.name] = stack.enter_context(
-                    bench.running(kind, lambda layout: listens(layout.ports["web"]))
-                )
+            def up(kind: Kind) -> Proxy:
+                proxy = stack.enter_context(bench.running(kind, lambda layout: listens(layout.ports["web"])))
                 self._work(program, bench, kind.name, WARMTH * bench.scale)
+                return proxy
 
-            for kind in chosen:
-                attempt(results, self.name, kind, partial(start, kind))
-            other = self._twisted(chosen, bench)
-            if other is not None:
-                attempt(results, self.name, other, partial(start, other))
-                chosen.append(other)
-            for kind in turns(chosen, rounds):
-                proxy = proxies.get(kind.name)
-                if proxy is not None:
-                    act = partial(self._one, program, bench, kind, proxy, results)
-                    attempt(results, self.name, kind, act, proxy)
+            running = Running(self.name, results)
+            for kind in (*chosen, *self._twisted(chosen, bench)):
+                running.start(kind, partial(up, kind))
+            running.measure(rounds, partial(self._one, program, bench))
 
-    def _twisted(self, chosen: Sequence[Kind], bench: Bench) -> Kind | None:
+    def _twisted(self, chosen: Sequence[Kind], bench: Bench) -> Sequence[Kind]:
         """
         Twisted's reverse proxy, on the ports of ours, which has none of its own.
         """
         if not self.twisted or not any(kind.name == "sniproxy" for kind in chosen):
-            return None
+            return ()
         ports = dict(bench.layouts["sniproxy"].ports)
         ports["web"] = ports["other"]
         layout = replace(bench.layouts["sniproxy"], ports=ports)
         bench.layouts[TWISTED] = layout  # type: ignore[index]
         script = os.path.join(os.path.dirname(__file__), "reverse.py")
         command = [script, str(ports["web"]), str(ports["plain"])]
-        return Kind(TWISTED, sys.executable, lambda layout, folder: "", lambda p, c, f: [p, *command], "none", ())
+        return (Kind(TWISTED, sys.executable, lambda layout, folder: "", lambda p, c, f: [p, *command], "none", ()),)
 
-    def _one(self, program: str, bench: Bench, kind: Kind, proxy: Proxy, results: Results) -> None:
+    def _one(self, program: str, bench: Bench, proxy: Proxy) -> Measurement:
         count, down, up = self.amount(bench.scale)
         lines, before = proxy.settle(), proxy.seconds()
-        report = self._work(program, bench, kind.name, bench.scale)
-        if kind.name != TWISTED:
+        report = self._work(program, bench, proxy.kind.name, bench.scale)
+        if proxy.kind.name != TWISTED:
             proxy.wait_for_sessions(lines + count)
         spent = proxy.seconds() - before
         moved = count * (down + up)
         if self.long:
-            found = Measurement(spent / moved * GB, moved / report["seconds"] / 1e6)
-        else:
-            rate = count / report["seconds"]
-            found = Measurement(spent / count * 1e6, rate, report["p50_us"], report["p99_us"])
-        results.add(self.name, kind.name, found)
+            return Measurement(spent / moved * GB, moved / report["seconds"] / 1e6)
+        rate = count / report["seconds"]
+        return Measurement(spent / count * 1e6, rate, report["p50_us"], report["p99_us"])
 
     def _work(self, program: str, bench: Bench, name: str, scale: float) -> dict[str, Any]:
         """

@@ -7,18 +7,20 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks import configurations, grown, odd
+from benchmarks.bench import TURNS, Running
 from benchmarks.growth import GROWTHS, Growth
 from benchmarks.layout import ENTRANCES, SERVICES, Layout
 from benchmarks.machine import openssl_of
 from benchmarks.plot import picture
 from benchmarks.profiles import functions, shares
 from benchmarks.proxies import Kind, Proxy, Trouble, kinds
-from benchmarks.report import NOTES, Measurement, Results, figure, kept_notes, page, ratios, spread, verdict
+from benchmarks.report import NOTES, Measurement, Results, figure, kept_notes, page, ratios, spread, together, verdict
 from benchmarks.rows import ROWS, Amount, Row
 from benchmarks.run import STUDIES, options, sections
 from benchmarks.web import WEBS, Web, lines_of
@@ -95,6 +97,87 @@ class RatioTests(SynchronousTestCase):
         """
         told = [figure(each) for each in (1234.5, 56.78, 9.876, 0.5432, 0.0, None)]
         self.assertEqual(told, ["1,234", "56.8", "9.88", "0.543", "-", "-"])
+
+
+class Named:
+    """
+    A proxy that only has a name.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def last_words(self) -> str:
+        """
+        The end of its log.
+        """
+        return f"{self.name} has ended"
+
+
+class TurnTests(SynchronousTestCase):
+    """
+    L{Running}, and what the parts of a round make.
+    """
+
+    def setUp(self) -> None:
+        self.results = Results()
+        self.running = Running("connections", self.results)
+        self.asked: list[str] = []
+
+    def start(self, *names: str) -> None:
+        """
+        Let some come up.
+        """
+        for kind in kinds():
+            if kind.name in names:
+                named: Any = Named(kind.name)
+                self.running.start(kind, lambda named=named: named)  # type: ignore[misc]
+
+    def act(self, proxy: Any) -> Measurement:
+        """
+        Each turn costs one more than the one before; who is asked too often has ended.
+        """
+        self.asked.append(proxy.name)
+        if self.asked.count(proxy.name) == 6:
+            raise Trouble("no more")
+        return Measurement(float(len(self.asked)))
+
+    def test_together(self) -> None:
+        """
+        Equal shares of the work cost their mean, and their rate is that of all the work.
+        """
+        parts = [Measurement(1.0, 10.0, 5.0, 9.0, 70.0), Measurement(3.0, 30.0, 7.0, 11.0, 60.0)]
+        self.assertEqual(together(parts), Measurement(2.0, 15.0, 6.0, 10.0, 70.0))
+        self.assertEqual(together([Measurement(1.0), Measurement(2.0)]), Measurement(1.5))
+
+    def test_in_turn(self) -> None:
+        """
+        In each round all take their turns, one after the other, a different one first each time.
+        """
+        self.start("sniproxy", "nginx", "haproxy")
+        self.running.measure(1, self.act)
+        order = "sniproxy nginx haproxy nginx haproxy sniproxy haproxy sniproxy nginx sniproxy nginx haproxy"
+        self.assertEqual((self.asked, TURNS), (order.split(), 4))
+        costs = [[each.cost for each in self.results.whole("connections", name)] for name in ("sniproxy", "nginx")]
+        self.assertEqual(costs, [[(1 + 6 + 8 + 10) / 4], [(2 + 4 + 9 + 11) / 4]])
+
+    def test_ended(self) -> None:
+        """
+        Who fails in one turn has no figure, tells why, and is not asked again; nor does who never came up.
+        """
+
+        def broken() -> Proxy:
+            raise Trouble("it does not come up")
+
+        self.running.measure(1, self.act)
+        self.assertEqual(self.results, Results())
+        self.start("sniproxy")
+        self.running.start(kinds()[1], broken)
+        self.running.measure(3, self.act)
+        self.assertEqual(self.asked, ["sniproxy"] * 6)
+        self.assertEqual(self.results.troubles["connections", "sniproxy"], "no more\nsniproxy has ended")
+        self.assertEqual(self.results.troubles["connections", "nginx"], "it does not come up")
+        self.assertEqual(self.results.whole("connections", "sniproxy"), [])
 
 
 class PageTests(SynchronousTestCase):
