@@ -1,6 +1,6 @@
 """
 Do real clients get through the http proxy? curl in HTTP/1.0, 1.1 and 2, with uploads of all kinds; a WebSocket; wrk and
-h2load for what many requests at once do. There is no browser here.
+h2load for what many requests at once do. (A browser: test_browser.py.)
 
 Strategy: before the proxy and behind it there is TLS, and behind that an application that sums up what it is sent, so
 that every byte of bodies of 64 MiB counts in both directions.
@@ -45,7 +45,7 @@ http {
         location /now/ { proxy_pass https://app/; proxy_buffering off; proxy_request_buffering off; }
         location = /echo { proxy_pass https://app; proxy_set_header Upgrade $http_upgrade;
             proxy_set_header Connection upgrade; }
-        location /files/ { alias @folder@/files/; }
+        location /files/ { alias @folder@/files/; types { text/html html; text/css css; } }
         location = /moved { return 301 /files/page.html; }
         location = /short { return 200 "0123456789"; }
     }
