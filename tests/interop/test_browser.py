@@ -2,7 +2,7 @@
 Does a browser get through the http proxy? Chromium, which has a TLS, an HTTP/2 and a WebSocket of its own, and opens
 what it likes.
 
-Strategy: a page whose script does what pages do and asks for C{/short?...} in the end: the access log has what it found.
+Strategy: a page whose script does what pages do, and asks for C{/short?...} in the end: the log tells what it found.
 """
 
 from __future__ import annotations
