@@ -5,8 +5,9 @@ Strategy: a nested epoll is asked twice for each wake-up, and Twisted's loop sta
 waits for the inner one, the kernel wakes all processes that share a listening socket for each connection. So the
 nesting is turned inside out: the reactor's own epoll becomes one descriptor among ours, and when it has something, the
 reactor turns once without waiting. Timers, threads and signals stay the reactor's: it says how long we may wait, and
-its waker is in its epoll. For that its C{doIteration} is replaced on this one object. Any other reactor than Twisted's
-own for epoll, and one whose inside is not what we know, is left alone; all works nested, too.
+its waker is in its epoll. For that its C{doIteration} is replaced on this one object. As long as nothing is there for
+the reactor, no call and no timer, we wait again without going back to it. Any other reactor than Twisted's own for
+epoll, and one whose inside is not what we know, is left alone; all works nested, too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,16 @@ from typing import Any, Final
 from sniproxy.net.poller import Poller
 
 _TURN: Final = "doIteration"
+
+_INSIDE: Final = ("_newTimedCalls", "_pendingTimedCalls", "_justStopped", "threadCallQueue", "running")
+"""
+What tells that the reactor has something to do: L{twisted.internet.base.ReactorBase}.
+"""
+
+_NEVER: Final = 2147483.0
+"""
+Seconds, the longest that epoll can wait: what the reactor asks for at most, too.
+"""
 
 _EPOLL = "_poller"  # not Final, which compiled code would keep for good: tests have another
 """
@@ -35,6 +46,7 @@ class Lead:
         """
         self._reactor = reactor
         self._poller = poller
+        self._ended = False
         self._turn: Callable[[float], None] = getattr(reactor, _TURN)
         poller.lead(getattr(reactor, _EPOLL).fileno())
         setattr(reactor, _TURN, self.turn)
@@ -45,13 +57,36 @@ class Lead:
 
         @param timeout: seconds it has nothing to do for; None where it has no timer, C{False} while it starts or stops.
         """
-        if self._poller.wait(timeout):
-            self._turn(0)
+        while not self._poller.wait(timeout):
+            timeout = self._left()
+            if timeout <= 0.0:
+                return
+        self._turn(0)
+
+    def _left(self) -> float:
+        """
+        @return: how many seconds the reactor has nothing to do for.
+        """
+        reactor = self._reactor
+        if (
+            self._ended
+            or reactor._newTimedCalls
+            or reactor.threadCallQueue
+            or reactor._justStopped
+            or not reactor.running
+        ):
+            return 0.0
+        calls = reactor._pendingTimedCalls
+        if not calls:
+            return _NEVER
+        left: float = calls[0].time - reactor.seconds()
+        return min(left, _NEVER)
 
     def end(self) -> None:
         """
         The reactor waits for itself again.
         """
+        self._ended = True
         self._reactor.__dict__.pop(_TURN, None)
 
 
@@ -66,6 +101,8 @@ def lead(reactor: Any, poller: Poller) -> Lead | None:
         from twisted.internet.epollreactor import EPollReactor
     except ImportError:
         return None
-    if type(reactor) is not EPollReactor or _TURN in vars(reactor) or not hasattr(reactor, _EPOLL):
+    if type(reactor) is not EPollReactor or _TURN in vars(reactor):
+        return None
+    if not all(hasattr(reactor, name) for name in (_EPOLL, *_INSIDE)):
         return None
     return Lead(reactor, poller)

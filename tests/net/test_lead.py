@@ -185,6 +185,52 @@ class LeadTests(SynchronousTestCase):
         self.run_reactor()
         self.assertEqual(noting.edges, [OUT, IN | OUT])
 
+    def test_stays(self) -> None:
+        """
+        As long as nothing is there for the reactor, it is not asked.
+        """
+        noting, far = self.noting()
+        turns: list[int] = []
+        asked = self.reactor.runUntilCurrent
+
+        def ask() -> None:
+            turns.append(len(noting.edges))
+            asked()
+
+        self.reactor.runUntilCurrent = ask
+
+        def then() -> None:
+            if len(noting.edges) < 20:
+                far.send(b"a")
+            else:
+                self.reactor.crash()
+
+        noting.then = then
+        self.run_reactor()
+        self.assertEqual(len(noting.edges), 20)
+        self.assertEqual(turns, [0])
+
+    def test_busy(self) -> None:
+        """
+        Who has always something to do does not keep the reactor from its timers.
+        """
+        noting, _ = self.noting()
+        descriptor = next(iter(self.poller._watched))
+        noting.then = lambda: self.poller.again(descriptor, noting)
+        self.reactor.callLater(0.02, self.reactor.crash)
+        self.run_reactor()
+
+    def test_stop(self) -> None:
+        """
+        A handler may stop the reactor.
+        """
+        noting, _ = self.noting()
+        ended: list[bool] = []
+        self.reactor.addSystemEventTrigger("after", "shutdown", ended.append, True)
+        noting.then = self.reactor.stop
+        self.run_reactor()
+        self.assertEqual(ended, [True])
+
     def test_stopped_in_a_turn(self) -> None:
         """
         A handler may end it all.
@@ -197,9 +243,9 @@ class LeadTests(SynchronousTestCase):
             self.poller.stop()
 
         noting.then = end
-        self.reactor.iterate()
+        self.reactor.callLater(0.02, self.reactor.crash)
+        self.run_reactor()
         self.assertEqual(self.poller.fileno(), -1)
-        self.reactor.iterate()
 
     def test_end(self) -> None:
         """
