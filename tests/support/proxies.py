@@ -269,7 +269,10 @@ class Proxy:
         found = []
         for pid in self.processes():
             folder = f"/proc/{pid}/fd"
-            for number in os.listdir(folder):
+            numbers: list[str] = []
+            with suppress(OSError):  # a process that has just ended has none
+                numbers = os.listdir(folder)
+            for number in numbers:
                 with suppress(OSError):
                     found.append(re.sub(r":\[\d+\]$", "", os.readlink(f"{folder}/{number}")))
         return sorted(found)
