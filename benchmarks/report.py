@@ -87,14 +87,14 @@ class Results:
         good = [each for each in found if each is not None]
         return good if len(good) == len(found) else []
 
-    def shares(self, row: str, proxy: str) -> list[float]:
+    def shares(self, row: str, proxy: str, base: str = BASE) -> list[float]:
         """
-        Cost as a share of the base's, in each round; empty where there is none.
+        Cost as a share of another's, in each round; empty where there is none.
         """
-        ours, base = self.whole(row, proxy), self.whole(row, BASE)
-        if len(ours) != len(base):
+        these, those = self.whole(row, proxy), self.whole(row, base)
+        if len(these) != len(those):
             return []
-        return [one.cost / other.cost for one, other in zip(ours, base, strict=True)]
+        return [one.cost / other.cost for one, other in zip(these, those, strict=True)]
 
     def ratio(self, row: str, proxy: str) -> float | None:
         """

@@ -28,6 +28,8 @@ from benchmarks.rows import GB
 
 COMPARED: Final = ("sniproxy", "nginx")
 TWISTED: Final = "twisted.web"
+TIMES: Final = 3
+"""So much more than ours Twisted's must cost."""
 SMALL: Final = 1024
 """Bytes of the body of a small answer."""
 WARMTH: Final = 0.02
@@ -180,7 +182,9 @@ def lines_of(studies: Sequence[Web], results: Results) -> str:
             figures = [f"{figure(found.cost)} {units[0]}", f"{figure(found.rate)} {units[1]}"]
             waits = [figure(found.p50 / 1000), figure(found.p99 / 1000)]
             lines.append([study.title, name, *figures, *waits, share, *bars])
-    return table(lines) + "\n"
+    beside = [spread(results.shares(study.name, TWISTED, "sniproxy")) for study in studies if study.twisted]
+    told = [f"\nTwisted's own costs {times} times what sniproxy does; that must be {TIMES}.\n" for times in beside]
+    return table(lines) + "\n" + "".join(told)
 
 
 def configuration(layout: Layout, folder: str, workers: int = 1) -> str:

@@ -334,9 +334,13 @@ class StudyTests(SynchronousTestCase):
         self.assertEqual(small.amount(0.0001), (128, 1024, 0))
         self.assertEqual((down.amount(0.5), up.amount(0.5)), ((4, 125_000_000, 0), (4, 0, 125_000_000)))
         study = Web("connections", "requests", "/small", 4.0, 2.5, twisted=True)
-        text = lines_of([study], results([30.0, 20.0], [10.0, 10.0]))
+        measured = results([30.0, 20.0], [10.0, 10.0])
+        text = lines_of([study], measured)
         self.assertIn("| 2.50 (2.00 to 3.00) | 4.00 | 2.50 |", text)
         self.assertIn("| requests | twisted.web | - |", text)
+        for cost in (75.0, 80.0):
+            measured.add("connections", "twisted.web", Measurement(cost, 1.0, 1.0, 1.0))
+        self.assertIn("costs 3.25 (2.50 to 4.00) times what sniproxy does; that", lines_of([study], measured))
 
     def test_options(self) -> None:
         """
