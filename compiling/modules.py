@@ -66,6 +66,7 @@ COMPILED: Final = (
     "sniproxy.net.tickets",
     "sniproxy.net.timers",
     "sniproxy.net.tls_leg",
+    "sniproxy.stream.proxy",
     "sniproxy.stream.proxying",
     "sniproxy.stream.proxying_datagrams",
     "sniproxy.stream.ssl_preread",

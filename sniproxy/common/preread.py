@@ -14,6 +14,7 @@ from typing import Any
 
 from sniproxy.common.phases import WAIT
 from sniproxy.common.session import Session
+from sniproxy.net.bound import plain, set_handler, watch
 from sniproxy.net.legs import nothing
 from sniproxy.net.look import GONE, PATIENCE, look
 from sniproxy.net.poller import READABLE
@@ -60,9 +61,9 @@ class Looking:
         """
         session = self._session
         leg = session.client
-        leg.handler = self._event
+        set_handler(leg, self._event)
         session.wait(seconds, self._late)
-        answer = WAIT if leg.watch() else self._look(0)
+        answer = WAIT if watch(leg) else self._look(0)
         if answer is not WAIT:
             session.stop_waiting()
         return answer
@@ -75,11 +76,11 @@ class Looking:
         return self._reader.look(prefix)
 
     def _late(self) -> None:
-        self._session.client.handler = nothing
+        set_handler(self._session.client, nothing)
         self._session.finish(self._fail(TimeoutError(ETIMEDOUT, strerror(ETIMEDOUT))))
 
     def _event(self, bits: int) -> None:
-        if not bits & READABLE and self._session.client.plain:
+        if not bits & READABLE and plain(self._session.client):
             return  # the first edge, mostly, of a client who has said nothing yet
         answer = self._look(bits)
         if answer is not WAIT:
@@ -96,7 +97,7 @@ class Looking:
         if verdict is None:
             self._looks += 1
             return WAIT
-        session.client.handler = nothing
+        set_handler(session.client, nothing)
         if verdict is GONE:
             return self._fail(error)
         return self._decided(session, verdict)

@@ -26,6 +26,7 @@ from sniproxy.levels import CRIT, INFO
 from sniproxy.logs.error_log import ErrorLog, error_log_of
 from sniproxy.logs.sinks import files_of
 from sniproxy.net.network import network_for
+from sniproxy.net.timers import Deadlines
 
 _WILD: Final = ("0.0.0.0", "::")
 
@@ -143,8 +144,8 @@ class Runtime:
         self.engine = engine
         self.build = build
         self.network = engine.network
-        self.deadlines = engine.network.deadlines
-        self.now = engine.network.deadlines.now
+        self.deadlines: Deadlines = engine.network.deadlines
+        self.now = self.deadlines.now
         self.time = engine.time
         self.next_number = engine.next_number
         self.error_log: ErrorLog = error_log_of(build, build.root)
@@ -203,9 +204,10 @@ class Runtime:
         """
         A client has come in by an address.
         """
-        session = Session(self, listening, leg, listening.default)
+        server = listening.default
+        session = Session(self, listening, leg, server)
         self.sessions.add(session)
-        if listening.default.error_log.level >= INFO:
+        if server.error_log.level >= INFO:
             session.run(self.greet, session)
         session.resume()
         return session

@@ -15,14 +15,19 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from sniproxy.addresses import Address
 from sniproxy.common.phases import INTERNAL_SERVER_ERROR, OK, Answer, Phase
 from sniproxy.levels import ALERT, ERROR, INFO
+from sniproxy.net.bound import close, set_handler
 from sniproxy.net.legs import nothing
-from sniproxy.net.timers import NEVER
+from sniproxy.net.timers import NEVER, Waiting
 
 if TYPE_CHECKING:
     from sniproxy.common.listening import Listening
     from sniproxy.common.runtime import Runtime
     from sniproxy.common.server import Server
     from sniproxy.wire.client_hello import ClientHello
+
+_CONTENT: Final = int(Phase.CONTENT)
+_LOG: Final = int(Phase.LOG)
+"""Plain numbers, which the walk compares and counts."""
 
 INTERNAL_ERROR: Final = "internal error; the traceback is in the log of twistd"
 """What the error log says of our own faults."""
@@ -87,7 +92,7 @@ class Totals:
         self.bytes_from_upstream = traffic.bytes_from_upstream
 
 
-class Session:
+class Session(Waiting):
     """
     Owns the client's leg, and through C{traffic} and C{pending} all that content needs; has one deadline at a time.
 
@@ -120,10 +125,8 @@ class Session:
         "_values",
         "action",
         "begun",
-        "bucket",
         "captures",
         "client",
-        "due",
         "ended",
         "hello",
         "listening",
@@ -139,14 +142,13 @@ class Session:
     )
 
     def __init__(self, runtime: Runtime, listening: Listening, client: Any, server: Server) -> None:
+        super().__init__()
         self.runtime = runtime
         self.listening = listening
         self.server = server
         self.client = client
         self.number = runtime.next_number()
         self.begun = runtime.now()
-        self.due = NEVER
-        self.bucket = 0
         self.status = 0
         self.ended = False
         self.hello: ClientHello | None = None
@@ -277,15 +279,20 @@ class Session:
         Go on with the next handler of the phase, then with the next phase. Nothing happens in a session that has ended.
         """
         if not self.ended:
-            self.run(self._walk)
+            try:
+                self._walk()
+            except Exception:
+                self._failed()
 
     def _walk(self) -> None:
-        while self._phase < Phase.CONTENT:
-            handlers = self.server.phases[self._phase]
+        phases = self.server.phases
+        while self._phase < _CONTENT:
+            handlers = phases[self._phase]
             if self._step < len(handlers):
                 handler = handlers[self._step]
                 self._step += 1
                 answer = handler(self)
+                phases = self.server.phases  # it may be another one by now
                 if answer is None:
                     continue
                 if answer is Answer.WAIT:
@@ -349,8 +356,14 @@ class Session:
         try:
             step(*arguments)
         except Exception:
-            self.runtime.internal_error()
-            self.crashed()
+            self._failed()
+
+    def _failed(self) -> None:
+        """
+        We handle an exception of what was done for this session.
+        """
+        self.runtime.internal_error()
+        self.crashed()
 
     def finish(self, status: int = OK) -> None:
         """
@@ -362,29 +375,33 @@ class Session:
         self.status = status
         self._on_expired = None
         self.runtime.deadlines.clear(self)
-        for step in (self._let_go, self._write_log, self._close):
-            try:
-                step()
-            except Exception:
-                self.runtime.internal_error()
-                self.log(ALERT, INTERNAL_ERROR)
+        pending, self.pending = self.pending, None
+        try:
+            if pending is not None:
+                pending.cancel()
+        except Exception:
+            self._failed_at_end()
+        try:
+            for handler in self.server.phases[_LOG]:
+                handler(self)
+        except Exception:
+            self._failed_at_end()
+        try:
+            set_handler(self.client, nothing)
+            close(self.client)
+        except Exception:
+            self._failed_at_end()
         self.runtime.ended(self)
         if self.traffic is not None:
             # Whoever counted knows the session: a circle would live until the collector comes, in thousands.
             self.traffic = Totals(self.traffic)
 
-    def _let_go(self) -> None:
-        pending, self.pending = self.pending, None
-        if pending is not None:
-            pending.cancel()
-
-    def _write_log(self) -> None:
-        for handler in self.server.phases[Phase.LOG]:
-            handler(self)
-
-    def _close(self) -> None:
-        self.client.handler = nothing
-        self.client.close()
+    def _failed_at_end(self) -> None:
+        """
+        The same where it ends in any case.
+        """
+        self.runtime.internal_error()
+        self.log(ALERT, INTERNAL_ERROR)
 
     def crashed(self) -> None:
         """

@@ -58,6 +58,8 @@ def _listed(show: Callable[[UpstreamState], str]) -> Callable[[Session], str | N
 
     def get(session: Session) -> str | None:
         states: list[UpstreamState] = session.upstream_states
+        if len(states) == 1:
+            return show(states[0])
         return ", ".join([show(state) for state in states]) if states else None
 
     return get
@@ -67,7 +69,9 @@ def _time(seconds: float | None) -> str:
     """
     Milliseconds after the point, always three; a dash where there was no such moment.
     """
-    return "-" if seconds is None else format(max(seconds, 0.0), ".3f")
+    if seconds is None:
+        return "-"
+    return format(seconds if seconds > 0.0 else 0.0, ".3f")
 
 
 VARIABLES: Final = (

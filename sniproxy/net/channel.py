@@ -4,7 +4,7 @@ TLS without sockets: bytes in, bytes out, for what OpenSSL itself costs.
 Strategy: pyOpenSSL makes the connection, with all its policy; here its SSL object is driven through the same bindings
 that pyOpenSSL's own methods use, which allocate a buffer for each read and raise an exception wherever OpenSSL only
 waits for more. What is no success and no waiting goes back to pyOpenSSL, which finds the words and raises what a
-callback raised. These bindings are private: this file and L{sniproxy.tls.native} are the only ones that touch them.
+callback raised. These bindings are private: only this file, L{sniproxy.tls.native} and L{sniproxy.tls.lean} touch them.
 """
 
 from __future__ import annotations
@@ -24,33 +24,47 @@ _SSL_shutdown: Final[Any] = _lib.SSL_shutdown
 _SSL_version: Final[Any] = _lib.SSL_version
 _BIO_read: Final[Any] = _lib.BIO_read
 _BIO_write: Final[Any] = _lib.BIO_write
-_unpack: Final[Any] = _ffi.unpack
 _from_buffer: Final[Any] = _ffi.from_buffer
 
-_WAITING: Final = frozenset((_lib.SSL_ERROR_WANT_READ, _lib.SSL_ERROR_WANT_WRITE))
+_WANT_READ: Final[int] = _lib.SSL_ERROR_WANT_READ
+_WANT_WRITE: Final[int] = _lib.SSL_ERROR_WANT_WRITE
 _ZERO_RETURN: Final[int] = _lib.SSL_ERROR_ZERO_RETURN
+_TLS1_3: Final[int] = SSL.TLS1_3_VERSION
 
-_ROOM: Final = 1 << 16
-_buffer: Final[Any] = _ffi.new("char[]", _ROOM)
+ROOM: Final = 1 << 16
+"""How many bytes one call gives at most."""
+
+_buffer: Final[Any] = _ffi.new("char[]", ROOM)
 """What OpenSSL writes into. Each call has copied out of it before it returns, so one serves the whole process."""
 
+_bytes: Final[Any] = _ffi.buffer(_buffer)
 _data: Final[Any] = _ffi.new("char **")
 
 
 class Channel:
     """
     An OpenSSL connection on memory BIOs. Owns nothing; holds what it was fed and what was not drained.
-
-    @ivar connection: the pyOpenSSL connection, made without a socket, accept or connect state set.
     """
 
-    __slots__ = ("_in", "_out", "_ssl", "connection")
+    __slots__ = ("_given", "_in", "_out", "_ssl")
 
     def __init__(self, connection: Any) -> None:
-        self.connection = connection
+        """
+        @param connection: of pyOpenSSL's, made without a socket, accept or connect state set; or what has the same SSL
+            object and BIOs, and makes one of them when it is asked for the C{whole()}.
+        """
+        self._given = connection
         self._ssl: Any = connection._ssl
         self._in: Any = connection._into_ssl
         self._out: Any = connection._from_ssl
+
+    @property
+    def connection(self) -> Any:
+        """
+        The pyOpenSSL connection.
+        """
+        given = self._given
+        return given.whole() if hasattr(given, "whole") else given
 
     def feed(self, data: bytes) -> None:
         """
@@ -62,7 +76,7 @@ class Channel:
         """
         The far end sends no more.
         """
-        self.connection.bio_shutdown()
+        _lib.BIO_set_mem_eof_return(self._in, 0)
 
     def fed(self) -> bool:
         """
@@ -74,10 +88,10 @@ class Channel:
         """
         @return: what is to be sent to the far end, up to 64 KiB of it; empty for nothing.
         """
-        size: int = _BIO_read(self._out, _buffer, _ROOM)
+        size: int = _BIO_read(self._out, _buffer, ROOM)
         if size <= 0:
             return b""
-        data: bytes = _unpack(_buffer, size)
+        data: bytes = _bytes[:size]
         return data
 
     def handshake(self) -> bool:
@@ -88,14 +102,14 @@ class Channel:
         result: int = _SSL_do_handshake(self._ssl)
         if result > 0:
             return True
-        self._must_wait(result)
+        self._must_wait(result, _SSL_get_error(self._ssl, result))
         return False
 
     def newest(self) -> bool:
         """
         Whether this is TLS 1.3, as far as has been agreed.
         """
-        return bool(_SSL_version(self._ssl) == SSL.TLS1_3_VERSION)
+        return bool(_SSL_version(self._ssl) == _TLS1_3)
 
     def read(self, limit: int) -> bytes | None:
         """
@@ -103,13 +117,14 @@ class Channel:
             was stopped by a record without data.
         @raise SSL.Error: TLS broke; L{SSL.SysCallError} where the far end left without close_notify.
         """
-        size: int = _SSL_read(self._ssl, _buffer, limit if limit < _ROOM else _ROOM)
+        size: int = _SSL_read(self._ssl, _buffer, limit if limit < ROOM else ROOM)
         if size > 0:
-            data: bytes = _unpack(_buffer, size)
+            data: bytes = _bytes[:size]
             return data
-        if _SSL_get_error(self._ssl, size) == _ZERO_RETURN:
+        error: int = _SSL_get_error(self._ssl, size)
+        if error == _ZERO_RETURN:
             return b""
-        self._must_wait(size)
+        self._must_wait(size, error)
         return None
 
     def write(self, data: bytes | memoryview) -> int:
@@ -120,7 +135,7 @@ class Channel:
         size: int = _SSL_write(self._ssl, data if isinstance(data, bytes) else _from_buffer(data), len(data))
         if size > 0:
             return size
-        self._must_wait(size)
+        self._must_wait(size, _SSL_get_error(self._ssl, size))
         return 0
 
     def shutdown(self) -> None:
@@ -131,9 +146,12 @@ class Channel:
         """
         result: int = _SSL_shutdown(self._ssl)
         if result < 0:
-            self._must_wait(result)
+            self._must_wait(result, _SSL_get_error(self._ssl, result))
 
-    def _must_wait(self, result: int) -> None:
-        if _SSL_get_error(self._ssl, result) not in _WAITING:
+    def _must_wait(self, result: int, error: int) -> None:
+        """
+        @param error: what C{SSL_get_error} says of it.
+        """
+        if error != _WANT_READ and error != _WANT_WRITE:
             self.connection._raise_ssl_error(self._ssl, result)
             raise SSL.Error([])  # it found nothing wrong, and we cannot go on

@@ -20,7 +20,7 @@ from sniproxy.net.datagrams import UpstreamDatagrams
 from sniproxy.net.legs import SocketLeg, nothing
 from sniproxy.net.poller import ERR, HUP, OUT
 
-_FAMILIES: Final = {"inet": socket.AF_INET, "inet6": socket.AF_INET6, "unix": socket.AF_UNIX}
+_FAMILIES: Final = {"inet": int(socket.AF_INET), "inet6": int(socket.AF_INET6), "unix": int(socket.AF_UNIX)}
 
 _AT_BIRTH: Final = int(getattr(socket, "SOCK_NONBLOCK", 0) | getattr(socket, "SOCK_CLOEXEC", 0))
 _STREAM: Final = int(socket.SOCK_STREAM) | _AT_BIRTH
@@ -62,6 +62,9 @@ class ConnectOptions:
 
 DEFAULT: Final = ConnectOptions()
 
+_IN_PROGRESS: Final = errno.EINPROGRESS
+_TCP: Final = int(socket.IPPROTO_TCP)
+_NODELAY: Final = int(socket.TCP_NODELAY)
 _QUICK_ACK: Final = int(getattr(socket, "TCP_QUICKACK", 0))
 """0 where there is none."""
 
@@ -185,9 +188,9 @@ def connect(poller: Any, address: Address, options: ConnectOptions, done: Done) 
         if address.family != "unix":
             if not options.datagrams:
                 if options.nodelay:
-                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    sock.setsockopt(_TCP, _NODELAY, 1)
                 if options.speaks_first and _QUICK_ACK:
-                    sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 0)
+                    sock.setsockopt(_TCP, _QUICK_ACK, 0)
             if options.keepalive:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if options.receive_buffer is not None:
@@ -197,7 +200,7 @@ def connect(poller: Any, address: Address, options: ConnectOptions, done: Done) 
         if options.bind is not None:
             _bind(sock, options.bind, options.transparent)
         number = sock.connect_ex(address.sockaddr)
-        if number not in (0, errno.EINPROGRESS):
+        if number and number != _IN_PROGRESS:
             raise OSError(number, strerror(number))
     except OSError as error:
         if sock is not None:

@@ -39,6 +39,9 @@ _MORE: Final = _NOW | int(getattr(_names, "MSG_MORE", 0))
 
 _SAID: Final = IN | ENDED
 
+_INET: Final = int(AF_INET)
+_INET6: Final = int(AF_INET6)
+
 _RESET: Final = pack("ii", 1, 0)
 
 
@@ -52,9 +55,9 @@ def address_of(family: int, sockaddr: Any) -> Address:
     """
     @param sockaddr: what C{accept}, C{getpeername} and C{getsockname} answer for this family.
     """
-    if family == AF_INET:
+    if family == _INET:
         return Address("inet", sockaddr[0], sockaddr[1])
-    if family == AF_INET6:
+    if family == _INET6:
         host = sockaddr[0].partition("%")[0]
         return Address("inet6", host, sockaddr[1])
     if isinstance(sockaddr, bytes):  # an abstract one
@@ -73,7 +76,75 @@ class Owner(Protocol):
         """
 
 
-class SocketLeg:
+class NativeLeg:
+    """
+    What a leg of a stream does for each session at least once, and so whoever is compiled calls it as C calls C: see
+    L{sniproxy.net.bound}. It is what L{ILeg} says; a handler is set by a method, since it may be that of another leg.
+
+    @ivar plain: see L{ILeg}.
+    """
+
+    plain = True
+
+    __slots__ = ()
+
+    @property
+    def over(self) -> bool:
+        """
+        @see: L{ILeg.over}
+        """
+        raise NotImplementedError
+
+    def set_handler(self, handler: Callable[[int], None]) -> None:
+        """
+        The same as to assign C{handler}.
+        """
+        raise NotImplementedError
+
+    def watch(self) -> bool:
+        """
+        @see: L{ILeg.watch}
+        """
+        raise NotImplementedError
+
+    def receive(self, limit: int) -> bytes | None:
+        """
+        @see: L{ILeg.receive}
+        """
+        raise NotImplementedError
+
+    def take_held(self) -> bytes:
+        """
+        @see: L{ILeg.take_held}
+        """
+        raise NotImplementedError
+
+    def fill(self, limit: int) -> bool:
+        """
+        @see: L{ILeg.fill}
+        """
+        raise NotImplementedError
+
+    def send(self, data: bytes | memoryview) -> int:
+        """
+        @see: L{ILeg.send}
+        """
+        raise NotImplementedError
+
+    def send_last(self, data: bytes | memoryview) -> int:
+        """
+        @see: L{ILeg.send_last}
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """
+        @see: L{ILeg.close}
+        """
+        raise NotImplementedError
+
+
+class SocketLeg(NativeLeg):
     """
     A connected (or connecting) stream socket. Owns the socket. Holds at most what L{hold} was given; waits for
     nothing itself.
@@ -83,7 +154,6 @@ class SocketLeg:
     @ivar told: what edges have said and nobody has answered; C{IN} as long as nothing is known.
     """
 
-    plain = True
     connection = None
 
     __slots__ = ("_local", "_peer", "handler", "held", "number", "owner", "poller", "sock", "told", "watched")
@@ -119,6 +189,12 @@ class SocketLeg:
         if self._local is None:
             self._local = address_of(self.sock.family, self.sock.getsockname())
         return self._local
+
+    def set_handler(self, handler: Callable[[int], None]) -> None:
+        """
+        @see: L{NativeLeg.set_handler}
+        """
+        self.handler = handler
 
     def watch(self) -> bool:
         """

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Final, Protocol, TypeVar
 
 from sniproxy.interfaces import ILeg
+from sniproxy.net.bound import fill
 from sniproxy.net.poller import ENDED, ERR
 
 V = TypeVar("V")
@@ -62,14 +63,14 @@ def look(leg: ILeg, reader: Reader[V], limit: int, bits: int, looks: int) -> V |
         if verdict is not None:
             return verdict
         if bits & ERR:
-            leg.fill(limit)  # raises what broke it
+            fill(leg, limit)  # raises what broke it
         if not data or bits & ENDED:
             return GONE
         if bits and not leg.cramped(len(data)):
             return None
     broken = None
     try:
-        more = leg.fill(limit)
+        more = fill(leg, limit)
     except OSError as error:
         more, broken = False, error
     if leg.held:

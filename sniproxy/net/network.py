@@ -10,7 +10,6 @@ import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from OpenSSL import SSL
 from twisted.internet.interfaces import IReactorFDSet
 
 from sniproxy.addresses import Address
@@ -98,11 +97,11 @@ class Network:
         """
         return connect(self.poller, address, options, done)
 
-    def start_tls(self, leg: Any, connection: SSL.Connection) -> TlsLeg:
+    def start_tls(self, leg: Any, connection: Any) -> TlsLeg:
         """
         Speak TLS on a leg from here on.
 
-        @param connection: made without a socket, accept or connect state set.
+        @param connection: see L{sniproxy.net.channel.Channel}.
         """
         return TlsLeg(leg, connection)
 

@@ -11,7 +11,6 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final
 
-from OpenSSL import SSL
 from twisted.internet.interfaces import IConnector, IDelayedCall, IReadDescriptor
 from twisted.internet.protocol import ClientFactory
 from twisted.logger import Logger
@@ -340,7 +339,7 @@ class PortableNetwork:
         """
         step()
 
-    def start_tls(self, leg: Any, connection: SSL.Connection) -> TlsLeg:
+    def start_tls(self, leg: Any, connection: Any) -> TlsLeg:
         """
         @see: L{sniproxy.net.network.Network.start_tls}
         """

@@ -16,10 +16,10 @@ from typing import Any, Final, Literal
 from zope.interface import classImplements
 
 from sniproxy.interfaces import ILeg, IRelay
-from sniproxy.net.bound import over, receive, send, send_last
+from sniproxy.net.bound import over, plain, receive, send, send_last, set_handler, take_held, watch
 from sniproxy.net.legs import nothing
 from sniproxy.net.poller import ERR, HUP, READABLE
-from sniproxy.net.timers import Holder
+from sniproxy.net.timers import Holder, put_off
 
 TURN: Final = 64
 """How many pieces a flow moves before others have their turn."""
@@ -144,7 +144,7 @@ class Relaying:
         self.down = Flow("upstream", upstream, client)
         self._done = done
         self._size = options.buffer_size
-        if not (client.plain and upstream.plain):
+        if not (plain(client) and plain(upstream)):
             self._size = max(self._size, WIDE)
         self._ended = False
         self._closing: Result | None = None
@@ -154,25 +154,28 @@ class Relaying:
         Take the legs, and move what is there already.
         """
         up, down = self.up, self.down
-        up.source.handler = self.client_event
-        up.sink.handler = self.upstream_event
-        for flow in (up, down):
-            flow.pending = flow.source.take_held()
-            flow.received = len(flow.pending)
-            if flow.received:
-                flow.began = self.now()
-        up.source.watch()
-        down.source.watch()
+        set_handler(up.source, self.client_event)
+        set_handler(up.sink, self.upstream_event)
+        self._begin_with_held(up)
+        self._begin_with_held(down)
+        watch(up.source)
+        watch(down.source)
         self.pump(up)
         if not self._ended:
             self.pump(down)
+
+    def _begin_with_held(self, flow: Flow) -> None:
+        flow.pending = held = take_held(flow.source)
+        if held:
+            flow.received = len(held)
+            flow.began = self.now()
 
     def client_event(self, bits: int) -> None:
         """
         An edge of the client's leg.
         """
         up = self.up
-        if not (up.stuck or up.finished) and (bits & READABLE or not up.source.plain):
+        if not (up.stuck or up.finished) and (bits & READABLE or not plain(up.source)):
             self.pump(up)
         if self.down.stuck and not self._ended:
             self.pump(self.down)
@@ -184,7 +187,7 @@ class Relaying:
         An edge of the upstream's leg.
         """
         down = self.down
-        if not (down.stuck or down.finished) and (bits & READABLE or not down.source.plain):
+        if not (down.stuck or down.finished) and (bits & READABLE or not plain(down.source)):
             self.pump(down)
         if self.up.stuck and not self._ended:
             self.pump(self.up)
@@ -200,7 +203,7 @@ class Relaying:
         size = self._size
         now = self.now()
         due = now + self.options.timeout
-        put_off = False
+        postponed = False
         for _ in range(TURN):
             data = flow.pending
             if data:
@@ -211,9 +214,9 @@ class Relaying:
                     return
                 if taken:
                     flow.sent += taken
-                    if not put_off:
-                        self.holder.due = due
-                        put_off = True
+                    if not postponed:
+                        put_off(self.holder, due)
+                        postponed = True
                 if taken < len(data):
                     flow.pending = data[taken:]
                     flow.stuck = True
@@ -236,9 +239,9 @@ class Relaying:
             if got:
                 if flow.began is None:
                     flow.began = now
-                if not put_off:
-                    self.holder.due = due
-                    put_off = True
+                if not postponed:
+                    put_off(self.holder, due)
+                    postponed = True
                 flow.received += len(got)
                 flow.pending = got
             else:
@@ -289,10 +292,11 @@ class Relaying:
         """
         Give the legs back without a report.
         """
-        self._ended = True
-        self._done = _told
-        self.up.source.handler = nothing
-        self.down.source.handler = nothing
+        if not self._ended:
+            self._ended = True
+            self._done = _told
+            set_handler(self.up.source, nothing)
+            set_handler(self.down.source, nothing)
 
 
 class PumpRelay:

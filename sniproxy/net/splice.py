@@ -22,7 +22,7 @@ from sniproxy.net.legs import PEEK
 from sniproxy.net.pipes import Pipe
 from sniproxy.net.poller import PRI
 from sniproxy.net.relay import NEVER, Flow, Options, Relaying, Result, Side
-from sniproxy.net.timers import Holder
+from sniproxy.net.timers import Holder, put_off
 
 if TYPE_CHECKING:
     import _socket
@@ -131,7 +131,7 @@ class Splicing(Relaying):
                     else:
                         self.end(Result(other, error, sending=True))
                     return
-                self.holder.due = due
+                put_off(self.holder, due)
                 pipe.inside -= moved
                 flow.sent += moved
                 continue
@@ -160,7 +160,7 @@ class Splicing(Relaying):
                     return
                 flow.ended = True
             else:
-                self.holder.due = due
+                put_off(self.holder, due)
                 if moved == pipe.capacity:
                     pipe.grow()
                 pipe.inside = moved

@@ -8,9 +8,10 @@ moved when that bucket comes up. So the cost of activity is nothing, and that of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from heapq import heappop, heappush
 from math import inf
-from typing import ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -42,6 +43,51 @@ class Holder(Protocol):
         """
 
 
+class Waiting:
+    """
+    A L{Holder} of which the compiler knows that it is one: what it holds is written as C writes it. Others do the same.
+    """
+
+    __slots__ = ("bucket", "due")
+
+    def __init__(self) -> None:
+        self.due = NEVER
+        self.bucket = 0
+
+    def expired(self) -> None:
+        """
+        @see: L{Holder.expired}
+        """
+        raise NotImplementedError
+
+
+def put_off(holder: Any, due: float) -> None:
+    """
+    Write C{holder.due}.
+    """
+    if isinstance(holder, Waiting):
+        holder.due = due
+    else:
+        holder.due = due
+
+
+def _bucket(holder: Any) -> int:
+    if isinstance(holder, Waiting):
+        return holder.bucket
+    bucket: int = holder.bucket
+    return bucket
+
+
+def _lay(holder: Any, bucket: int) -> None:
+    """
+    Write C{holder.bucket}.
+    """
+    if isinstance(holder, Waiting):
+        holder.bucket = bucket
+    else:
+        holder.bucket = bucket
+
+
 class Deadlines:
     """
     All deadlines of a process. Caps nothing itself: it holds each holder once at most.
@@ -51,7 +97,7 @@ class Deadlines:
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self.now = clock.seconds
+        self.now: Callable[[], float] = clock.seconds
         self._buckets: dict[int, set[Holder]] = {}
         self._order: list[int] = []
         self._call: IDelayedCall | None = None
@@ -61,9 +107,10 @@ class Deadlines:
         """
         End the holder's wait C{seconds} from now, whatever was set before.
         """
-        holder.due = due = self.now() + seconds
+        due = self.now() + seconds
+        put_off(holder, due)
         wanted = int(due / RESOLUTION) + 1
-        held = holder.bucket
+        held = _bucket(holder)
         if held:
             if held <= wanted:
                 return
@@ -74,13 +121,14 @@ class Deadlines:
         """
         The holder waits no more.
         """
-        holder.due = NEVER
-        if holder.bucket:
-            self._buckets[holder.bucket].discard(holder)
-            holder.bucket = 0
+        put_off(holder, NEVER)
+        held = _bucket(holder)
+        if held:
+            self._buckets[held].discard(holder)
+            _lay(holder, 0)
 
     def _put(self, holder: Holder, number: int) -> None:
-        holder.bucket = number
+        _lay(holder, number)
         bucket = self._buckets.get(number)
         if bucket is not None:
             bucket.add(holder)

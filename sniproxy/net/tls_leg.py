@@ -17,9 +17,9 @@ from zope.interface import classImplements
 from sniproxy.addresses import Address
 from sniproxy.errors import TlsFailure
 from sniproxy.interfaces import ILeg
-from sniproxy.net.bound import receive, send
-from sniproxy.net.channel import Channel
-from sniproxy.net.legs import Owner
+from sniproxy.net.bound import close, receive, send, send_last, set_handler, watch
+from sniproxy.net.channel import ROOM, Channel
+from sniproxy.net.legs import NativeLeg, Owner
 from sniproxy.net.tickets import Tickets
 
 MOST: Final = 16384
@@ -53,14 +53,13 @@ def failure(error: SSL.Error) -> OSError:
     return TlsFailure(tuple(tuple(reason) for reason in reasons))
 
 
-class TlsLeg:
+class TlsLeg(NativeLeg):
     """
     TLS over a leg, which it owns. Holds what was taken for OpenSSL and not read yet, and at most C{AT_ONCE} records
     that the leg below would not take; they are owed to C{send}, which counts them as taken when they are with the leg
     below, so that nothing that counts is lost at a close.
 
     @ivar raw: the leg below.
-    @ivar connection: the pyOpenSSL connection, with its state set.
     @ivar established: the handshake is done.
     @ivar brief: what a handshake has left to say when it is done (a client's certificate and Finished) goes out with
         the first bytes, or else before some are waited for: a segment less, and a wake-up.
@@ -73,7 +72,6 @@ class TlsLeg:
     """
 
     plain = False
-    over = False
 
     __slots__ = (
         "_ahead",
@@ -87,7 +85,6 @@ class TlsLeg:
         "_place",
         "_spared",
         "brief",
-        "connection",
         "established",
         "first_read",
         "held",
@@ -98,10 +95,9 @@ class TlsLeg:
 
     def __init__(self, raw: Any, connection: Any) -> None:
         """
-        @param connection: made without a socket.
+        @param connection: see L{Channel}.
         """
         self.raw = raw
-        self.connection: Any = connection
         self.established = False
         self.first_read: Callable[[], None] | None = None
         self.brief = False
@@ -119,6 +115,13 @@ class TlsLeg:
         self._finished = False
         self._end = False
 
+    @property
+    def connection(self) -> Any:
+        """
+        The pyOpenSSL connection.
+        """
+        return self._channel.connection
+
     # What is the leg's below.
 
     @property
@@ -131,7 +134,20 @@ class TlsLeg:
 
     @handler.setter
     def handler(self, handler: Callable[[int], None]) -> None:
-        self.raw.handler = handler
+        set_handler(self.raw, handler)
+
+    def set_handler(self, handler: Callable[[int], None]) -> None:
+        """
+        @see: L{NativeLeg.set_handler}
+        """
+        set_handler(self.raw, handler)
+
+    @property
+    def over(self) -> bool:
+        """
+        @see: L{ILeg.over}
+        """
+        return False
 
     @property
     def owner(self) -> Owner | None:
@@ -165,8 +181,7 @@ class TlsLeg:
         """
         @see: L{ILeg.watch}
         """
-        begun: bool = self.raw.watch()
-        return begun
+        return watch(self.raw)
 
     def again(self) -> None:
         """
@@ -399,15 +414,18 @@ class TlsLeg:
         @return: whether all that OpenSSL wrote is with the leg below.
         """
         while True:
-            if not self._outgoing:
+            more = bool(self._outgoing)
+            if not more:
                 self._outgoing = self._channel.drain()
-                if not self._outgoing:
-                    return True
-            sent = send(self.raw, self._outgoing)
-            if sent < len(self._outgoing):
-                self._outgoing = self._outgoing[sent:]
-                return False
-            self._outgoing = b""
+                more = len(self._outgoing) == ROOM
+            if self._outgoing:
+                sent = send(self.raw, self._outgoing)
+                if sent < len(self._outgoing):
+                    self._outgoing = self._outgoing[sent:]
+                    return False
+                self._outgoing = b""
+            if not more:
+                return True
 
     def _fail(self, error: SSL.Error) -> OSError:
         self._broken = True
@@ -471,14 +489,14 @@ class TlsLeg:
         if self._farewell() and not self._outgoing:
             self._outgoing = self._channel.drain()
             try:
-                sent = self.raw.send_last(self._outgoing)
+                sent = send_last(self.raw, self._outgoing)
             except OSError:
                 sent = len(self._outgoing)  # nobody is there to hear it
             self._outgoing = self._outgoing[sent:]
         if self._outgoing and not (self._broken or self._owed):
             self.raw.linger(self._flush)
         else:
-            self.raw.close()
+            close(self.raw)
 
     def abort(self) -> None:
         """

@@ -33,6 +33,7 @@ from sniproxy.common.upstream_variables import UpstreamState
 from sniproxy.config.places import upstream_place
 from sniproxy.errors import BindError, ConfigError
 from sniproxy.levels import ALERT, CRIT, ERROR, INFO
+from sniproxy.net.bound import close
 from sniproxy.net.rated import RatedRelaying, Rates
 from sniproxy.net.relay import Relaying, Result
 from sniproxy.tls.sessions import release
@@ -432,7 +433,7 @@ class Proxying:
                     release(leg.connection)
                 else:
                     tls.sessions.keep(leg.connection, key)
-            leg.close()
+            close(leg)
 
     def cancel(self) -> None:
         """

@@ -9,7 +9,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.net.bound import over, receive, send, send_last
+from sniproxy.net.bound import close, fill, over, plain, receive, send, send_last, set_handler, take_held, watch
+from sniproxy.net.legs import nothing
 from sniproxy.net.tls_leg import TlsLeg
 from tests.net.conformance import World
 from tests.support import tls
@@ -92,3 +93,36 @@ class BoundTests(SynchronousTestCase):
         self.world.until(lambda: receive(leg, 100) == b"last word")
         self.assertTrue(over(leg))
         self.assertFalse(over(TlsLeg(leg, tls.server())))
+
+    def test_held(self) -> None:
+        """
+        What a leg is filled with is held, and taken once.
+        """
+        for leg, far in self.sides():
+            self.assertEqual(take_held(leg), b"")
+            self.assertTrue(watch(leg))
+            self.assertFalse(watch(leg))
+            far.write(b"word")
+
+            def step(leg: Any = leg) -> bool:
+                return fill(leg, 4) and bool(leg.held)
+
+            self.world.until(step)
+            self.assertEqual((take_held(leg), take_held(leg)), (b"word", b""))
+
+    def test_handler(self) -> None:
+        """
+        A handler is that of the leg that has the bytes; both are closed as one.
+        """
+        heard: list[int] = []
+        for leg, _ in self.sides():
+            for each in (leg, TlsLeg(leg, tls.server())):
+                set_handler(each, nothing)
+                set_handler(each, heard.append)
+                leg.handler(1)
+                self.assertEqual(each.handler, leg.handler)
+            self.assertFalse(plain(each))
+            self.assertTrue(plain(leg))
+            close(each)
+            self.assertIsNot(leg.handler, heard.append)
+        self.assertEqual(heard, [1] * 4)

@@ -5,6 +5,7 @@ Tests of sniproxy/net/legs.py: the plain leg.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,7 +13,7 @@ from zope.interface.verify import verifyObject
 
 from sniproxy.addresses import Address
 from sniproxy.interfaces import ILeg
-from sniproxy.net.legs import LINGER, SocketLeg, address_of, nothing
+from sniproxy.net.legs import LINGER, NativeLeg, SocketLeg, address_of, nothing
 from sniproxy.net.poller import IN, OUT, READABLE
 from tests.support.legs import Engine, Waiter, bare, open_descriptors, tcp_pair, unix_pair
 
@@ -36,6 +37,31 @@ class AddressTests(SynchronousTestCase):
             (socket.AF_UNIX, None, Address("unix", "")),
         ):
             self.assertEqual(address_of(family, sockaddr), address)
+
+
+class NativeLegTests(SynchronousTestCase):
+    """
+    What is no leg yet.
+    """
+
+    def test_nothing_there(self) -> None:
+        """
+        Each kind of leg says for itself what it does.
+        """
+        leg = NativeLeg()
+        steps: tuple[Callable[[], object], ...] = (
+            lambda: leg.over,
+            lambda: leg.set_handler(nothing),
+            leg.watch,
+            lambda: leg.receive(1),
+            leg.take_held,
+            lambda: leg.fill(1),
+            lambda: leg.send(b""),
+            lambda: leg.send_last(b""),
+            leg.close,
+        )
+        for step in steps:
+            self.assertRaises(NotImplementedError, step)
 
 
 class SocketLegTests(SynchronousTestCase):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.net.timers import NEVER, RESOLUTION, Deadlines
+from sniproxy.net.timers import NEVER, RESOLUTION, Deadlines, Waiting, put_off
 from tests.support.legs import Waiter
 
 
@@ -47,6 +47,22 @@ class DeadlinesTests(SynchronousTestCase):
         How many calls the clock owes.
         """
         return len(self.clock.getDelayedCalls())
+
+    def test_known_to_the_compiler(self) -> None:
+        """
+        A holder of that kind is told, put off and cleared as any other.
+        """
+        holder = Waiting()
+        self.deadlines.set(holder, 5)
+        put_off(holder, self.deadlines.now() + 10)
+        self.clock.advance(6)
+        self.assertNotEqual((holder.due, holder.bucket), (NEVER, 0))
+        self.deadlines.clear(holder)
+        self.assertEqual((holder.due, holder.bucket), (NEVER, 0))
+        self.deadlines.set(holder, 5)
+        self.clock.advance(6)
+        self.assertEqual(len(self.flushLoggedErrors(NotImplementedError)), 1)
+        self.assertEqual((holder.due, holder.bucket), (NEVER, 0))
 
     def test_late_and_never_early(self) -> None:
         """

@@ -529,7 +529,7 @@ class FakeNetwork:
         self.attempts.append(Attempt(self, address, options, done))
         return self.attempts[-1]
 
-    def start_tls(self, leg: Any, connection: SSL.Connection) -> TlsLeg:
+    def start_tls(self, leg: Any, connection: Any) -> TlsLeg:
         """
         @see: L{sniproxy.net.network.Network.start_tls}
         """
