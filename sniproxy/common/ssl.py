@@ -44,8 +44,10 @@ from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
 from sniproxy.levels import INFO
 from sniproxy.net.legs import nothing
-from sniproxy.net.tls_leg import failure
+from sniproxy.net.tls_leg import TlsLeg, failure
 from sniproxy.tls.contexts import ServerContext
+from sniproxy.tls.lean import Lean, whole
+from sniproxy.tls.native import TLSConnection
 from sniproxy.tls.verify import NOT_ASKED, Judgement, judge_client
 from sniproxy.wire.client_hello import HANDSHAKE as HANDSHAKE_RECORD
 from sniproxy.wire.client_hello import ClientHello, HelloReader, NotTLS
@@ -63,16 +65,17 @@ class Handshake:
     its beginning to the verdict on the certificate.
     """
 
-    __slots__ = ("_asking", "_context", "_owner", "_seconds", "_session", "_tls", "_wrong")
+    __slots__ = ("_asking", "_connection", "_context", "_owner", "_seconds", "_session", "_tls", "_wrong")
 
     def __init__(self, session: Session, seconds: float) -> None:
-        self._context: Any = None
+        self._context: ServerContext | None = None
+        self._connection: TLSConnection | Lean | None = None
         self._owner: Any = None
         self._asking = False
         self._wrong: Any = None
         self._session = session
         self._seconds = seconds
-        self._tls: Any = None
+        self._tls: TlsLeg | None = None
 
     def begin(self) -> Any:
         """
@@ -91,7 +94,7 @@ class Handshake:
         return INTERNAL_SERVER_ERROR
 
     def _late(self) -> None:
-        self._session.tls = TlsFacts(self._tls.connection, NOT_ASKED)
+        self._session.tls = TlsFacts(self._connection, NOT_ASKED)
         self._session.finish(self._failed(self._session, TimeoutError(ETIMEDOUT, strerror(ETIMEDOUT)), True))
 
     def _decided(self, session: Session, verdict: Any) -> Any:
@@ -118,10 +121,11 @@ class Handshake:
             context = find(session)
         self._context = context
         self._owner = server
-        tls = session.runtime.network.start_tls(session.client, context.connection())
+        connection = self._connection = context.begin()
+        tls: TlsLeg = session.runtime.network.start_tls(session.client, connection)
         tls.hungry = tls.tickets_wait = True
         self._tls = session.client = tls
-        session.client.handler = self._event
+        tls.handler = self._event
         session.wait_on(self._late)
         return self._go_on()
 
@@ -160,25 +164,24 @@ class Handshake:
             self._session.answer(answer)
 
     def _go_on(self) -> Any:
-        session = self._session
+        session, tls, context, connection = self._session, self._tls, self._context, self._connection
+        assert tls is not None and context is not None and connection is not None
         try:
-            if not self._tls.handshake():
+            if not tls.handshake():
                 return WAIT
         except OSError as error:
-            session.tls = TlsFacts(self._tls.connection, NOT_ASKED)
+            session.tls = TlsFacts(connection, NOT_ASKED)
             session.log(level_of(error, "client"), broken(error, HANDSHAKE))
             return INTERNAL_SERVER_ERROR
-        self._tls.handler = nothing
-        self._tls.wait_with(session.runtime.network.tickets)
-        context: ServerContext = self._context
-        connection = self._tls.connection
+        tls.handler = nothing
+        tls.wait_with(session.runtime.network.tickets)
         own = None if session.server is self._owner else session.server.scope[VERIFY_CLIENT]
         judgement = judge_client(connection, context, session.runtime.report, own)
         session.tls = TlsFacts(connection, judgement)
         if not judgement.ok:
             return self._unwelcome(judgement)
         if self._owner.ocsp is not None and judgement.certificate is not None:
-            return self._ask(connection)
+            return self._ask(whole(connection))
         session.action = ""
         return None
 
@@ -210,7 +213,7 @@ class Handshake:
             message = f"client SSL certificate verify error: {wrong}"
             judgement = replace(session.tls.judgement, ok=False, message=message)
             if session.server.lenient:
-                session.tls = TlsFacts(session.tls.connection, judgement)
+                session.tls = TlsFacts(self._connection, judgement)
             return self._unwelcome(judgement)
         session.action = ""
         return None

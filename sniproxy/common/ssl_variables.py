@@ -15,11 +15,12 @@ from cryptography import x509
 
 from sniproxy.config.template import ANY, Variable
 from sniproxy.tls import facts, names
+from sniproxy.tls.lean import whole
 from sniproxy.tls.verify import NOT_ASKED, Judgement
 
 if TYPE_CHECKING:
     from sniproxy.common.session import Session
-    from sniproxy.tls.contexts import TLSConnection
+    from sniproxy.tls.native import TLSConnection
     from sniproxy.wire.client_hello import ClientHello
 
 NO_CIPHER: Final = "(NONE)"
@@ -33,15 +34,24 @@ class TlsFacts:
     """
     What C{session.tls} holds once a client's handshake is done.
 
-    @ivar connection: the OpenSSL connection.
     @ivar judgement: what was decided about the client's certificate.
     """
 
-    __slots__ = ("connection", "judgement")
+    __slots__ = ("_connection", "judgement")
 
-    def __init__(self, connection: TLSConnection, judgement: Judgement) -> None:
-        self.connection = connection
+    def __init__(self, connection: Any, judgement: Judgement) -> None:
+        """
+        @param connection: what L{sniproxy.tls.contexts.ServerContext.begin} or C{connection} has made.
+        """
+        self._connection = connection
         self.judgement = judgement
+
+    @property
+    def connection(self) -> Any:
+        """
+        The OpenSSL connection.
+        """
+        return whole(self._connection)
 
     @property
     def certificate(self) -> x509.Certificate | None:

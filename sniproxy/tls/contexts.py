@@ -18,6 +18,8 @@ from OpenSSL import SSL
 from sniproxy.tls import native, settings
 from sniproxy.tls.credentials import Known
 from sniproxy.tls.files import Files, wire
+from sniproxy.tls.lean import Lean, connect
+from sniproxy.tls.native import TLSConnection
 from sniproxy.tls.pem import Read
 from sniproxy.tls.policies import ClientPolicy, ServerPolicy, Staple
 from sniproxy.tls.signatures import scheme
@@ -26,35 +28,6 @@ Clock = Callable[[], float]
 """
 Seconds since the epoch.
 """
-
-
-class TLSConnection(native.Bare):
-    """
-    A pyOpenSSL connection that remembers what was found out about its peer.
-
-    @ivar links: what the verify callback noted, in order; empty after a resumed handshake.
-    @ivar good_until: when a session of this connection stops being good, in seconds since the epoch; None as long as
-        the peer was not judged, or was refused.
-    @ivar offered_until: the same of the session that was offered, if one was.
-    @ivar signature: the number of the scheme we have signed by; 0 where we have not, or it is not noted.
-    @ivar peer_signature: the same of the peer.
-    """
-
-    signature = 0
-    peer_signature = 0
-    good_until: float | None = None
-    offered_until: float | None = None
-
-    def __init__(self, context: SSL.Context, called: bool = True) -> None:
-        """
-        @param called: whether callbacks of the context ask for the connection; they note links.
-        """
-        if native.familiar():
-            native.begin(self, context, called)
-        else:
-            super().__init__(context, None)
-            native.stop_at_records_without_data(self)
-        self.links: list[native.Link] = []
 
 
 def _stapled(connection: SSL.Connection, staple: Staple | None) -> bytes:
@@ -82,7 +55,7 @@ class ServerContext:
     @ivar exact: whether OpenSSL's own verify result can be read; without it no session is resumed.
     """
 
-    __slots__ = ("_called", "_context", "clock", "credentials", "digest", "exact", "policy", "warnings")
+    __slots__ = ("_called", "_context", "_familiar", "clock", "credentials", "digest", "exact", "policy", "warnings")
 
     def __init__(self, policy: ServerPolicy, read: Read, clock: Clock, known: Known) -> None:
         """
@@ -115,6 +88,7 @@ class ServerContext:
         self._context: Final = native.ready(context)
         asks = policy.alpn or policy.verify != "off" or policy.staple is not None or policy.signatures
         self._called: Final = bool(asks)
+        self._familiar: Final = native.familiar()
 
     @property
     def resumes(self) -> bool:
@@ -129,11 +103,19 @@ class ServerContext:
         """
         return connection.get_context() is self._context
 
+    def begin(self) -> TLSConnection | Lean:
+        """
+        @return: the same as L{connection}, for who carries bytes and perhaps asks for nothing else.
+        """
+        return Lean(self._context, True) if self._familiar and not self._called else self.connection()
+
     def connection(self) -> TLSConnection:
         """
         @return: a connection in memory that waits for a ClientHello.
         """
-        connection = TLSConnection(self._context, self._called)
+        if self._familiar:
+            return connect(self._context, True, self._called)
+        connection = TLSConnection(self._context)
         connection.set_accept_state()
         return connection
 
@@ -143,7 +125,7 @@ class ClientContext:
     What connections to upstreams are made from. Immutable; the attributes are those of L{ServerContext}.
     """
 
-    __slots__ = ("_called", "_context", "clock", "credentials", "digest", "exact", "policy", "warnings")
+    __slots__ = ("_called", "_context", "_familiar", "clock", "credentials", "digest", "exact", "policy", "warnings")
 
     def __init__(self, policy: ClientPolicy, read: Read, clock: Clock, known: Known) -> None:
         """
@@ -165,6 +147,7 @@ class ClientContext:
         self.warnings: Final = tuple(warnings)
         self._context: Final = native.ready(context)
         self._called: Final = policy.verify
+        self._familiar: Final = native.familiar()
 
     @property
     def resumes(self) -> bool:
@@ -186,8 +169,11 @@ class ClientContext:
         @param alpn: offered instead of the policy's protocols, unless there are none.
         @return: a connection that will begin with a ClientHello.
         """
-        connection = TLSConnection(self._context, self._called)
-        connection.set_connect_state()
+        if self._familiar:
+            connection = connect(self._context, False, self._called)
+        else:
+            connection = TLSConnection(self._context)
+            connection.set_connect_state()
         name = server_name.removesuffix(".")
         if name and not settings.is_address(name):
             connection.set_tlsext_host_name(wire(name))

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from sniproxy.tls import names, native, sessions
-from sniproxy.tls.contexts import TLSConnection
+from sniproxy.tls.native import TLSConnection
 
 _SHORT_NAMES: Final = {
     "0.9.2342.19200300.100.1.1": "UID",

@@ -1,12 +1,13 @@
 """
 What can only be had from pyOpenSSL's private cffi bindings? All of it is here, but for the bytes themselves, which
-C{net/channel.py} carries by them; nothing else touches them.
+C{net/channel.py} carries by them, and what C{tls/lean.py} and C{tls/links.py} do for each connection; nothing else
+touches them.
 
 Strategy: a client certificate is decided I{after} the handshake by C{SSL_get_verify_result}, which a session carries
 from a full handshake to the resumed ones. The verify callback must therefore let the handshake go on I{without
 clearing the error}. pyOpenSSL's own wrapper of Python callbacks clears it, and a certificate refused once would come
-in with its ticket; so the callback here is a bare cffi function, one for the whole process, that notes each link on
-the connection and answers 1.
+in with its ticket; so the callback is a bare cffi function, one for the whole process, that notes each link on the
+connection and answers 1 (L{sniproxy.tls.links}).
 
 Where a binding is gone (L{missing}), contexts are built to fail closed: pyOpenSSL's public callback notes the links,
 the decision falls by them, and no session is ever resumed.
@@ -16,10 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, lru_cache
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
+
+if TYPE_CHECKING:
+    from sniproxy.tls.links import Link
 
 _lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
 _ffi: Final[Any] = SSL._ffi  # type: ignore[attr-defined]
@@ -35,15 +39,13 @@ BINDINGS: Final = (
     "X509_STORE_CTX_get_error_depth",
     "X509_STORE_CTX_get_current_cert",
     "X509_up_ref",
+    "X509_free",
     "i2d_SSL_SESSION",
 )
 """
 What a decision that holds on resumption stands on.
 """
-ATTRIBUTES: Final = (
-    (SSL.Connection, "_reverse_mapping"),
-    (crypto.X509, "_from_raw_x509_ptr"),
-)
+ATTRIBUTES: Final = ((SSL.Connection, "_reverse_mapping"),)
 
 
 def missing() -> tuple[str, ...]:
@@ -66,7 +68,17 @@ def readable(certificate: crypto.X509) -> x509.Certificate:
 
     @raise ValueError: C{cryptography} cannot read it.
     """
-    return _parsed(_der(certificate._x509))
+    return read(certificate._x509)
+
+
+def read(certificate: Any) -> x509.Certificate:
+    """
+    The same of what OpenSSL has.
+
+    @param certificate: C{X509 *}.
+    @raise ValueError: C{cryptography} cannot read it.
+    """
+    return _parsed(_der(certificate))
 
 
 _ROOM: Final = 1 << 14
@@ -106,85 +118,6 @@ def peer_certificate(connection: SSL.Connection) -> x509.Certificate | None:
         return _parsed(_der(shown))
     finally:
         _lib.X509_free(shown)
-
-
-class Link:
-    """
-    What OpenSSL said about one certificate of a chain.
-
-    @ivar depth: 0 for the leaf.
-    @ivar error: OpenSSL's number (C{X509_V_ERR_…}); 0 where it found nothing wrong.
-    """
-
-    __slots__ = ("_x509", "depth", "error")
-
-    def __init__(self, depth: int, error: int, certificate: crypto.X509) -> None:
-        self.depth = depth
-        self.error = error
-        self._x509 = certificate
-
-    @property
-    def certificate(self) -> x509.Certificate:
-        """
-        The certificate itself.
-
-        @raise ValueError: C{cryptography} cannot read it.
-        """
-        return readable(self._x509)
-
-    @property
-    def subject(self) -> str:
-        """
-        Its subject, in the order and the escapes of RFC 4514.
-        """
-        return self.certificate.subject.rfc4514_string()
-
-    def __repr__(self) -> str:
-        return f"<Link {self.depth} error {self.error}>"
-
-
-class NotesLinks(Protocol):
-    """
-    A connection that keeps what the verify callback notes.
-
-    @ivar links: from the first noted to the last; a certificate may come several times.
-    """
-
-    links: list[Link]
-
-
-def _note(ok: int, store_context: Any) -> int:
-    """
-    OpenSSL calls this once a link, and again for each error. 1 goes on with the error standing, 0 ends the handshake.
-    """
-    try:
-        ssl = _lib.X509_STORE_CTX_get_ex_data(store_context, _lib.SSL_get_ex_data_X509_STORE_CTX_idx())
-        connection: NotesLinks = SSL.Connection._reverse_mapping[ssl]
-        pointer = _lib.X509_STORE_CTX_get_current_cert(store_context)
-        _lib.X509_up_ref(pointer)
-        certificate = crypto.X509._from_raw_x509_ptr(pointer)
-        error = 0 if ok else _lib.X509_STORE_CTX_get_error(store_context)
-        connection.links.append(Link(_lib.X509_STORE_CTX_get_error_depth(store_context), error, certificate))
-    except Exception:
-        # A callback called from C must not raise; what cannot be noted cannot be judged, so it is refused.
-        return 0
-    return 1
-
-
-_noting: Final = _ffi.callback("int (*)(int, X509_STORE_CTX *)", _note, error=0)
-"""
-Held for the life of the process: contexts keep only its address.
-"""
-
-
-def note_links(context: SSL.Context, mode: int) -> None:
-    """
-    Let handshakes of C{context} finish whatever the peer's certificate is, noting each link on the connection's
-    C{links}.
-
-    @param mode: C{SSL.VERIFY_…} flags.
-    """
-    _lib.SSL_CTX_set_verify(context._context, mode, _noting)
 
 
 _UNRECOGNIZED_NAME: Final = 112
@@ -306,9 +239,45 @@ What pyOpenSSL's constructor puts into a connection.
 _MAKERS: Final = ("SSL_new", "SSL_free", "BIO_new", "BIO_s_mem", "SSL_set_bio", "SSL_CTX_clear_mode")
 
 
-class Bare(SSL.Connection):
+@cache
+def familiar() -> bool:
     """
-    What is the same in all connections that are made by L{begin}.
+    Whether pyOpenSSL's connections are made of what we know, so that L{sniproxy.tls.lean} can make them, for a fifth of
+    what the constructor costs.
+    """
+    made = vars(SSL.Connection(SSL.Context(SSL.TLS_METHOD), None))
+    return made.keys() == _PARTS and all(hasattr(_lib, name) for name in _MAKERS)
+
+
+def ready(context: SSL.Context) -> SSL.Context:
+    """
+    @return: the same one, for connections to be made of by hand; pyOpenSSL changes it no more.
+    """
+    if familiar():
+        _lib.SSL_CTX_clear_mode(context._context, _lib.SSL_MODE_AUTO_RETRY)  # see stop_at_records_without_data
+        context._used = True
+    return context
+
+
+@cache
+def _memory() -> Any:
+    """
+    What kind of BIO: a constant of OpenSSL's.
+    """
+    return _lib.BIO_s_mem()
+
+
+class TLSConnection(SSL.Connection):
+    """
+    A pyOpenSSL connection that remembers what was found out about its peer. What is of the class here is the same in
+    all connections that L{sniproxy.tls.lean} has made.
+
+    @ivar links: what the verify callback noted, in order; empty after a resumed handshake.
+    @ivar good_until: when a session of this connection stops being good, in seconds since the epoch; None as long as
+        the peer was not judged, or was refused.
+    @ivar offered_until: the same of the session that was offered, if one was.
+    @ivar signature: the number of the scheme we have signed by; 0 where we have not, or it is not noted.
+    @ivar peer_signature: the same of the peer.
     """
 
     _alpn_select_callback_args = None
@@ -319,52 +288,15 @@ class Bare(SSL.Connection):
     _verify_callback = None
     _verify_helper = None
 
+    signature = 0
+    peer_signature = 0
+    good_until: float | None = None
+    offered_until: float | None = None
 
-@cache
-def familiar() -> bool:
-    """
-    Whether pyOpenSSL's connections are made of what we know, so that L{begin} can make them, for a fifth of what the
-    constructor costs.
-    """
-    made = vars(SSL.Connection(SSL.Context(SSL.TLS_METHOD), None))
-    return made.keys() == _PARTS and all(hasattr(_lib, name) for name in _MAKERS)
-
-
-def ready(context: SSL.Context) -> SSL.Context:
-    """
-    @return: the same one, for L{begin} to make connections of; pyOpenSSL changes it no more.
-    """
-    if familiar():
-        _lib.SSL_CTX_clear_mode(context._context, _lib.SSL_MODE_AUTO_RETRY)  # see stop_at_records_without_data
-        context._used = True
-    return context
-
-
-def begin(connection: Bare, context: SSL.Context, called: bool) -> None:
-    """
-    What the constructor does for a connection in memory, where pyOpenSSL is L{familiar} and the context L{ready}.
-
-    @param called: whether callbacks of the context ask for the connection.
-    """
-    made = _lib.SSL_new(context._context)
-    into, out = _lib.BIO_new(_memory()), _lib.BIO_new(_memory())
-    if not (made and into and out):
-        raise MemoryError("OpenSSL")  # what there is of it is lost, and so are we
-    connection._ssl = ssl = _ffi.gc(made, _lib.SSL_free)
-    connection._context = context
-    connection._into_ssl = into
-    connection._from_ssl = out
-    _lib.SSL_set_bio(ssl, into, out)
-    if called:
-        SSL.Connection._reverse_mapping[ssl] = connection
-
-
-@cache
-def _memory() -> Any:
-    """
-    What kind of BIO: a constant of OpenSSL's.
-    """
-    return _lib.BIO_s_mem()
+    def __init__(self, context: SSL.Context) -> None:
+        super().__init__(context, None)
+        stop_at_records_without_data(self)
+        self.links: list[Link] = []
 
 
 def session_der(connection: SSL.Connection) -> bytes:

@@ -19,7 +19,8 @@ from typing import Final
 from OpenSSL import SSL
 
 from sniproxy.tls import native
-from sniproxy.tls.contexts import ClientContext, TLSConnection
+from sniproxy.tls.contexts import ClientContext
+from sniproxy.tls.native import TLSConnection
 
 LIMIT: Final = 1024
 """

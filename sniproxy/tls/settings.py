@@ -26,6 +26,7 @@ from sniproxy.errors import ConfigError
 from sniproxy.tls import native, pem
 from sniproxy.tls.credentials import Credentials, Known, load
 from sniproxy.tls.files import Files, failed, wire
+from sniproxy.tls.links import Link, note_links
 from sniproxy.tls.policies import ClientPolicy, ServerPolicy
 
 Policy = ServerPolicy | ClientPolicy
@@ -334,19 +335,19 @@ def set_verify(context: SSL.Context, depth: int, exact: bool) -> None:
     """
     Ask for the peer's certificate and note the links, whatever is wrong with them.
 
-    @param exact: whether L{native.note_links} can be used; else pyOpenSSL's callback, after which OpenSSL's own
+    @param exact: whether L{note_links} can be used; else pyOpenSSL's callback, after which OpenSSL's own
         result says nothing and sessions must not be resumed.
     """
     context.set_verify_depth(depth)
     if exact:
-        native.note_links(context, SSL.VERIFY_PEER)
+        note_links(context, SSL.VERIFY_PEER)
     else:
         context.set_verify(SSL.VERIFY_PEER, _note_publicly)
 
 
 def _note_publicly(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
-    noting: native.NotesLinks = connection
-    noting.links.append(native.Link(depth, 0 if ok else error, certificate))
+    links: list[Link] = connection.links  # it is one of ours
+    links.append(Link(depth, 0 if ok else error, certificate._x509))
     return True
 
 

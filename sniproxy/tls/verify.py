@@ -26,8 +26,10 @@ from service_identity import CertificateError, VerificationError
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
 
 from sniproxy.tls import native, settings
-from sniproxy.tls.contexts import ClientContext, ServerContext, TLSConnection
-from sniproxy.tls.native import Link
+from sniproxy.tls.contexts import ClientContext, ServerContext
+from sniproxy.tls.lean import Lean, whole
+from sniproxy.tls.links import Link
+from sniproxy.tls.native import TLSConnection
 from sniproxy.tls.policies import VerifyHook, VerifyMode
 
 FORGIVEN: Final = frozenset((18, 19, 20, 21))
@@ -78,7 +80,7 @@ NOT_ASKED: Final = Judgement(True)
 
 
 def judge_client(
-    connection: TLSConnection, context: ServerContext, report: Report, verify: VerifyMode | None = None
+    connection: TLSConnection | Lean, context: ServerContext, report: Report, verify: VerifyMode | None = None
 ) -> Judgement:
     """
     Decide about a client after its handshake (ngx_stream_ssl_handler).
@@ -92,7 +94,7 @@ def judge_client(
         verify = policy.verify
     if policy.verify == "off":
         return NOT_ASKED if verify != "on" else _refused(NOT_ASKED, NOTHING_SENT)
-    seen = _see(connection, context)
+    seen = _see(whole(connection), context)
     if verify == "off":
         return seen
     if seen.certificate is None and not seen.code:

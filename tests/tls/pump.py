@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from OpenSSL import SSL
 
-from sniproxy.tls.contexts import ClientContext, ServerContext, TLSConnection, client_context, server_context
+from sniproxy.tls.contexts import ClientContext, ServerContext, client_context, server_context
+from sniproxy.tls.native import TLSConnection
 from sniproxy.tls.policies import ClientPolicy, ServerPolicy
 from tests.support import pki
 

@@ -70,37 +70,6 @@ class NativeTests(SynchronousTestCase):
         """
         self.assertEqual(native.session_der(SSL.Connection(SSL.Context(SSL.TLS_METHOD))), b"")
 
-    def test_links_of_a_handshake(self) -> None:
-        """
-        The links are noted with their errors, the errors stay in the result, and the handshake finishes.
-        """
-        disk = Disk()
-        ca, unknown = pki.authority("CA"), pki.authority("Unknown")
-        server = disk.server(
-            ServerPolicy(
-                (disk.add("s", pki.leaf(ca, "s.example.com")),), verify="on", client_certificate=disk.trust("ca", ca)
-            )
-        )
-        client = disk.client(ClientPolicy(certificates=(disk.add("c", pki.leaf(unknown, "c.example.com")),)))
-        _, other = pair(client, server)
-        self.assertEqual(native.verify_result(other), 21)
-        self.assertEqual([(link.depth, link.error) for link in other.links], [(0, 20), (0, 21), (0, 0)])
-        self.assertEqual(repr(other.links[0]), "<Link 0 error 20>")
-        self.assertEqual(other.links[0].subject, "CN=c.example.com")
-        self.assertIn(b"\x04", native.session_der(other))
-
-    def test_cannot_note(self) -> None:
-        """
-        Where a link cannot be noted the handshake fails.
-        """
-        disk = Disk()
-        ca = pki.authority("CA")
-        files = disk.add("s", pki.leaf(ca, "s.example.com"))
-        server = disk.server(ServerPolicy((files,), verify="on", client_certificate=disk.trust("ca", ca)))
-        one, other = disk.client(ClientPolicy(certificates=(files,))).connection(), server.connection()
-        other.links = None  # type: ignore[assignment]
-        self.assertRaises(SSL.Error, shake, one, other)
-
     def test_reused(self) -> None:
         """
         A resumed handshake is known from a full one.
@@ -110,6 +79,7 @@ class NativeTests(SynchronousTestCase):
         client = disk.client(ClientPolicy())
         one, other = pair(client, server)
         self.assertFalse(native.session_reused(other))
+        self.assertIn(b"\x04", native.session_der(other))
         _, other = pair(client, server, one.get_session())
         self.assertTrue(native.session_reused(other))
 
@@ -159,9 +129,17 @@ class NativeTests(SynchronousTestCase):
     def test_familiar(self) -> None:
         """
         The pyOpenSSL that is installed makes connections of what we know. If this fails nothing is broken, but slow:
-        see what its constructor does by now, and do it in C{begin}.
+        see what its constructor does by now, and do it in L{sniproxy.tls.lean}.
         """
         self.assertTrue(native.familiar())
+
+    def test_constructor(self) -> None:
+        """
+        Where it is not, pyOpenSSL's constructor makes connections, which remember the same.
+        """
+        connection = native.TLSConnection(SSL.Context(SSL.TLS_METHOD))
+        self.assertEqual((connection.links, connection.good_until, connection.signature), ([], None, 0))
+        self.assertIs(SSL.Connection._reverse_mapping[connection._ssl], connection)
 
     def test_unfamiliar(self) -> None:
         """
@@ -183,36 +161,6 @@ class NativeTests(SynchronousTestCase):
             self.assertIs(native.ready(context), context)
             self.assertFalse(context._used)
             patched.restore()
-
-    def test_begin(self) -> None:
-        """
-        What is made has all that the constructor's connections have; the context is used, and is found only where it is
-        said that callbacks ask.
-        """
-        for called in (True, False):
-            context = native.ready(SSL.Context(SSL.TLS_METHOD))
-            connection = native.Bare.__new__(native.Bare)
-            native.begin(connection, context, called)
-            for name, value in vars(SSL.Connection(context, None)).items():
-                found = getattr(connection, name)
-                self.assertIs(type(found), type(value), name)
-            self.assertIs(connection.get_context(), context)
-            self.assertEqual(connection._ssl in SSL.Connection._reverse_mapping, called)
-            self.assertRaises(ValueError, context.set_verify, SSL.VERIFY_NONE)
-
-    def test_no_memory(self) -> None:
-        """
-        Where OpenSSL has none, there is no connection.
-        """
-
-        native._memory()  # remembered for the process
-
-        class Poor:
-            SSL_new = BIO_new = BIO_s_mem = staticmethod(lambda *what: None)
-
-        self.patch(native, "_lib", Poor())
-        with self.assertRaises(MemoryError):
-            native.begin(native.Bare.__new__(native.Bare), SSL.Context(SSL.TLS_METHOD), False)
 
     def test_reject_hellos(self) -> None:
         """

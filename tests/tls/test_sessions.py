@@ -10,7 +10,8 @@ from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.tls import native
-from sniproxy.tls.contexts import ClientContext, ServerContext, TLSConnection
+from sniproxy.tls.contexts import ClientContext, ServerContext
+from sniproxy.tls.native import TLSConnection
 from sniproxy.tls.policies import ClientPolicy, ServerPolicy
 from sniproxy.tls.sessions import SessionCache, release, resumable, session_id
 from sniproxy.tls.verify import judge_server
