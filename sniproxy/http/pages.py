@@ -8,28 +8,11 @@ from __future__ import annotations
 
 from functools import cache
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final
 
 from sniproxy.common.core_variables import NGINX_VERSION
+from sniproxy.http.limits import Limits
 from sniproxy.http.statuses import REASONS, told
-
-
-class Limits(Protocol):
-    """
-    What is asked of a place's settings, L{sniproxy.http.limits.Limits}.
-    """
-
-    @property
-    def server_tokens(self) -> str:
-        """
-        C{"on"}, C{"off"} or C{"build"}.
-        """
-
-    @property
-    def msie_padding(self) -> bool:
-        """
-        Whether browsers that hide short pages get longer ones.
-        """
 
 
 def signature(tokens: str) -> str:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from sniproxy.config.directives import Scope
 from sniproxy.config.grammar import Node
 from sniproxy.config.regex import Regex
-from sniproxy.http.phases import BY_NAME, HttpPhase
+from sniproxy.http.limits import Limits
+from sniproxy.http.phases import BY_NAME
 from sniproxy.logs.error_log import ErrorLog
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Place:
     @ivar scope: its block of the configuration.
     @ivar server: the server it belongs to.
     @ivar error_log: where its requests complain.
-    @ivar limits: what the core module says of its requests (L{sniproxy.http.core_settings.Limits}).
+    @ivar limits: what the core module says of its requests (L{sniproxy.http.limits.Limits}).
     @ivar phases: the handlers of each phase, in the order the modules gave them.
     @ivar content: what answers; None where nothing was configured to.
     @ivar fallback: what answers then: files.
@@ -73,12 +74,12 @@ class Place:
         "server",
     )
 
-    def __init__(self, scope: Scope, server: HttpServer, error_log: ErrorLog, limits: Any) -> None:
+    def __init__(self, scope: Scope, server: HttpServer, error_log: ErrorLog, limits: Limits) -> None:
         self.scope = scope
         self.server = server
         self.error_log = error_log
         self.limits = limits
-        self.phases: tuple[list[Handler], ...] = tuple([] for _ in HttpPhase)
+        self.phases: tuple[list[Handler], ...] = tuple([] for _ in BY_NAME)
         self.content: Content | None = None
         self.fallback: Content | None = None
         self.error_page: Callable[[Request, int], bool] | None = None
@@ -134,7 +135,7 @@ class Place:
         """
         Let go of all, when the last request is over: what it holds goes round in circles.
         """
-        self.phases = tuple([] for _ in HttpPhase)
+        self.phases = tuple([] for _ in BY_NAME)
         self.content = self.fallback = self.error_page = None
         self.filters = []
         self.encoding = None

@@ -22,22 +22,27 @@ from sniproxy.http.exchange import Pairs, Reply
 from sniproxy.http.headers import Headers, parted
 from sniproxy.http.pages import page_of
 from sniproxy.http.phases import (
+    ACCESS,
     BODYLESS,
     CERTIFICATE_ERROR,
     CLIENT_CLOSED,
     CLOSE,
+    CONTENT,
     LAST_CONNECTION,
+    LOG,
     MISDIRECTED,
     MOVED_PERMANENTLY,
     NO_CERTIFICATE,
     NOT_ALLOWED,
     NOT_FOUND,
     PLAIN_ON_TLS,
+    POST_READ,
     REQUEST_TIMEOUT,
+    REWRITE,
+    SERVER_REWRITE,
     SPECIAL,
     TOO_LARGE,
     UNAUTHORIZED,
-    HttpPhase,
 )
 from sniproxy.http.subject import Subject, nobody_waits
 from sniproxy.http.uri import BadTarget, escape, host_of, target_of
@@ -47,13 +52,34 @@ from sniproxy.net.timers import NEVER
 MOST_REDIRECTS: Final = 10
 """How often a request may be sent elsewhere from within (NGX_HTTP_MAX_URI_CHANGES)."""
 
-LAST_PHASE: Final = HttpPhase.CONTENT
-
 _HTML: Final = "text/html"
 
 
 _REFUSED: Final = frozenset(("CONNECT", "TRACE"))
 """One would make a tunnel of us, the other shows what proxies have added."""
+
+_USUAL: Final = frozenset(
+    (
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "authorization",
+        "cache-control",
+        "connection",
+        "content-length",
+        "content-type",
+        "cookie",
+        "host",
+        "if-modified-since",
+        "if-none-match",
+        "origin",
+        "range",
+        "referer",
+        "upgrade-insecure-requests",
+        "user-agent",
+    )
+)
+"""Names with nothing strange in them, and most requests have no others."""
 
 
 def reading_line(pipelined: bool) -> str:
@@ -85,8 +111,10 @@ class Request(Subject):
         Let go of fields with strange names, C{ignore_invalid_headers} and C{underscores_in_headers}. None of them says
         how the message is framed.
         """
+        if self.fields.keys() <= _USUAL or "".join(self.fields).replace("-", "").isalnum():
+            return
         limits = self.place.limits
-        if "".join(self.fields).replace("-", "").isalnum() or not limits.ignore_invalid:
+        if not limits.ignore_invalid:
             return
         kept, passed = parted(self.headers, limits.underscores)
         self.headers = Headers(kept)
@@ -140,7 +168,7 @@ class Request(Subject):
                 self.finalize(status)
                 return
         self.action = ""
-        self._enter(HttpPhase.POST_READ)
+        self._enter(POST_READ)
         self._walk()
 
     def enter(self, host: str) -> None:
@@ -211,7 +239,7 @@ class Request(Subject):
         """
         if answer is Answer.WAIT:
             return False
-        if self._phase == HttpPhase.ACCESS:
+        if self._phase == ACCESS:
             if answer is Answer.DONE:
                 if self.place.limits.satisfy_any:
                     self._verdict = 0
@@ -231,13 +259,13 @@ class Request(Subject):
 
     def _next_phase(self) -> bool:
         phase = self._phase
-        if phase == HttpPhase.ACCESS and self._verdict:
+        if phase == ACCESS and self._verdict:
             if self._verdict == FORBIDDEN:
                 self.error("access forbidden by rule")
             self.finalize(self._verdict)
             return False
-        if phase == HttpPhase.SERVER_REWRITE or (phase == HttpPhase.REWRITE and self.changed):
-            if self.changed and phase == HttpPhase.REWRITE:
+        if phase == SERVER_REWRITE or (phase == REWRITE and self.changed):
+            if self.changed and phase == REWRITE:
                 self.redirects += 1
                 if self.redirects > MOST_REDIRECTS:
                     self.error(f'rewrite or internal redirection cycle while processing "{self.uri}"')
@@ -246,9 +274,9 @@ class Request(Subject):
             self.changed = False
             if not self._locate():
                 return False
-            self._enter(HttpPhase.REWRITE)
+            self._enter(REWRITE)
             return True
-        if phase == LAST_PHASE:
+        if phase == CONTENT:
             self._content()
             return False
         self._enter(phase + 1)
@@ -315,7 +343,7 @@ class Request(Subject):
         self.internal = True
         self.changed = False
         self.place = self.server.place
-        self._enter(HttpPhase.SERVER_REWRITE)
+        self._enter(SERVER_REWRITE)
         self.run(self._walk)
 
     def named(self, name: str) -> None:
@@ -337,7 +365,7 @@ class Request(Subject):
         self.place = place
         self.internal = True
         self.changed = False
-        self._enter(HttpPhase.REWRITE)
+        self._enter(REWRITE)
         self.run(self._walk)
 
     def redirect_out(self, status: int, location: str) -> None:
@@ -493,19 +521,23 @@ class Request(Subject):
         self._on_expired = None
         self.runtime.deadlines.clear(self)
         cleanup, self.cleanup = self.cleanup, []
-        for step in (*cleanup, self._write_log):
-            try:
-                step()
-            except Exception:
-                self.runtime.internal_error()
-                self.log(ALERT, INTERNAL_ERROR)
+        for step in cleanup:
+            self._finally(step)
+        self._finally(self._write_log)
         # What was handed in knows the request: circles would live until the collector comes.
         self.on_writable = nobody_waits
         self.gone = None
         self.body.on_data = nobody_waits
 
+    def _finally(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception:
+            self.runtime.internal_error()
+            self.log(ALERT, INTERNAL_ERROR)
+
     def _write_log(self) -> None:
-        for handler in self.place.phases[HttpPhase.LOG]:
+        for handler in self.place.phases[LOG]:
             handler(self)
 
     # Waits and faults.

@@ -4,11 +4,10 @@ One C{server} block of C{http}, ready to run: a server like any other, whose con
 
 from __future__ import annotations
 
-from typing import Any
-
 from sniproxy.common.server import Server
 from sniproxy.config.directives import Scope
 from sniproxy.http.http2_settings import Http2Settings
+from sniproxy.http.limits import Limits
 from sniproxy.http.place import Locations, Place
 from sniproxy.logs.error_log import ErrorLog
 
@@ -22,7 +21,7 @@ class HttpServer(Server):
     @ivar http2_settings: how.
     """
 
-    def __init__(self, scope: Scope, error_log: ErrorLog, tcp_nodelay: bool, limits: Any) -> None:
+    def __init__(self, scope: Scope, error_log: ErrorLog, tcp_nodelay: bool, limits: Limits) -> None:
         super().__init__(scope, error_log, tcp_nodelay)
         self.lenient = True
         self.greets = False

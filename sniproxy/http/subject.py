@@ -33,6 +33,7 @@ class Subject:
     The facts of one request, until its log has been written.
 
     @ivar session: the connection.
+    @ivar runtime: the configuration at work.
     @ivar server: chosen by the host that was asked for.
     @ivar place: in force.
     @ivar method: as sent.
@@ -108,6 +109,7 @@ class Subject:
         "question",
         "redirects",
         "reply",
+        "runtime",
         "server",
         "session",
         "started",
@@ -121,6 +123,7 @@ class Subject:
 
     def __init__(self, session: Any, exchange: Any, server: Any, begun: float) -> None:
         self.session: Any = session
+        self.runtime: Any = session.runtime
         self.exchange: Exchange = exchange
         self.server: HttpServer = server
         self.place: Place = server.place
@@ -169,18 +172,11 @@ class Subject:
     # What handlers and variables read; named as on a session.
 
     @property
-    def runtime(self) -> Any:
-        """
-        The configuration at work.
-        """
-        return self.session.runtime
-
-    @property
     def clock(self) -> Any:
         """
         C{now()} for intervals and C{time()} for the wall.
         """
-        return self.session.runtime
+        return self.runtime
 
     @property
     def listening(self) -> Any:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.http.phases import BY_NAME, HttpPhase
+from sniproxy.http.phases import ACCESS, BY_NAME, CONTENT, LOG, POST_READ, PREACCESS, REWRITE, SERVER_REWRITE
 
 
 class PhasesTests(SynchronousTestCase):
@@ -19,4 +19,6 @@ class PhasesTests(SynchronousTestCase):
         Phases come in nginx's order, by the names modules give them.
         """
         self.assertEqual(list(BY_NAME), "post_read server_rewrite rewrite preaccess access content log".split())
-        self.assertEqual(list(BY_NAME.values()), sorted(HttpPhase))
+        numbers = [POST_READ, SERVER_REWRITE, REWRITE, PREACCESS, ACCESS, CONTENT, LOG]
+        self.assertEqual(list(BY_NAME.values()), numbers)
+        self.assertEqual(numbers, list(range(7)))

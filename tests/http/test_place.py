@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.config.build import Build
 from sniproxy.config.grammar import Node
 from sniproxy.http.core import places
-from sniproxy.http.phases import HttpPhase
+from sniproxy.http.phases import ACCESS, PREACCESS
 from sniproxy.http.place import Place
 from tests.support.sessions import configured
 
@@ -140,10 +140,10 @@ class PlaceTests(SynchronousTestCase):
         handlers: list[Any] = [lambda request: None, lambda request: 1]
         place.handle("access", handlers[0])
         place.handle("access", handlers[1])
-        self.assertEqual(place.phases[HttpPhase.ACCESS][-2:], handlers)
+        self.assertEqual(place.phases[ACCESS][-2:], handlers)
         place.handle("preaccess", handlers[1], late=True)
         place.handle("preaccess", handlers[0])
-        self.assertEqual(place.phases[HttpPhase.PREACCESS][-2:], handlers)
+        self.assertEqual(place.phases[PREACCESS][-2:], handlers)
         before = len(place.filters)
         place.filter(handlers[0])
         self.assertEqual(place.filters[before:], [handlers[0]])
