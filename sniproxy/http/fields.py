@@ -36,7 +36,7 @@ def fields_of(request: Request, reply: Reply) -> tuple[list[tuple[str, str]], li
     placed: dict[str, str] = {}
     if reply.length is not None and reply.status != NO_CONTENT:
         placed["content-length"] = str(reply.length)
-    for pair in reply.headers:
+    for pair in reply.headers.items:
         name = pair[0].lower()
         if name in _NAMES:
             placed.setdefault(name, pair[1])

@@ -24,7 +24,7 @@ class HeaderPlan:
     The fields of one location's requests.
     """
 
-    __slots__ = ("_connection", "_dropped", "_host", "_passes", "_sets")
+    __slots__ = ("_connection", "_dropped", "_host", "_passes", "_said", "_sets")
 
     def __init__(self, sets: Sequence[tuple[str, Template]] = (), passes: bool = True) -> None:
         """
@@ -32,11 +32,15 @@ class HeaderPlan:
         @param passes: whether the client's fields are passed on, C{proxy_pass_request_headers}.
         """
         named = {name.lower() for name, _ in sets}
-        self._sets = tuple((name, template) for name, template in sets if name.lower() not in FRAMING)
+        # what is empty is not sent
+        self._sets = [each for each in sets if each[0].lower() not in FRAMING and each[1].constant != ""]
         self._host = "host" not in named
         self._dropped = named | HOP_BY_HOP | FRAMING | {"host"}
         self._passes = passes
-        self._connection = next((template for name, template in sets if name.lower() == "connection"), None)
+        connection = next((template for name, template in sets if name.lower() == "connection"), None)
+        constant = "" if connection is None else connection.constant
+        self._said = "" if constant is None else constant.lower()
+        self._connection = connection if constant is None else None
 
     def lasting(self, request: Any, otherwise: bool) -> bool:
         """
@@ -45,7 +49,7 @@ class HeaderPlan:
 
         @param otherwise: what the version of the request says.
         """
-        said = "" if self._connection is None else self._connection.render(request).lower()
+        said = self._said if self._connection is None else self._connection.render(request).lower()
         return "close" not in said if otherwise else "keep-alive" in said
 
     def fields(self, request: Any, host: str, framing: tuple[str, str] | None) -> list[tuple[str, str]]:
@@ -66,7 +70,8 @@ class HeaderPlan:
             found.append(framing)
         if self._passes:
             dropped = self._dropped
-            found += [pair for pair in request.headers.items if pair[0].lower() not in dropped]
+            items: list[tuple[str, str]] = request.headers.items
+            found += [pair for pair in items if pair[0].lower() not in dropped]
         return found
 
 

@@ -177,17 +177,7 @@ class ProxyPolicy:
             found(target, None)
             return None
         over: list[bool] = []
-
-        def answered(answer: Any) -> None:
-            over.append(True)
-            if isinstance(answer, ResolveFailure):
-                request.error(f"{host} could not be resolved ({answer.code}: {answer.text})")
-                request.run(found, target, None)
-                return
-            addresses = [address for one in answer if (address := numeric(one, port)) is not None]
-            request.run(found, target, literal(addresses, host))
-
-        question = resolver.resolve(host, answered)
+        question = resolver.resolve(host, _answered(request, target, port, found, over))
         return None if over else question
 
     def _literal(self, address: Address) -> Upstream:
@@ -200,6 +190,26 @@ class ProxyPolicy:
                 self._literals.clear()
             known = self._literals[address] = literal([address])
         return known
+
+
+def _answered(request: Request, target: Target, port: int, found: Found, over: list[bool]) -> Callable[[Any], None]:
+    """
+    What hears of the addresses of a name.
+
+    @param over: gets something to hold when it has.
+    """
+    host = target.name
+
+    def answered(answer: Any) -> None:
+        over.append(True)
+        if isinstance(answer, ResolveFailure):
+            request.error(f"{host} could not be resolved ({answer.code}: {answer.text})")
+            request.run(found, target, None)
+            return
+        addresses = [address for one in answer if (address := numeric(one, port)) is not None]
+        request.run(found, target, literal(addresses, host))
+
+    return answered
 
 
 def _portless(name: str) -> str:

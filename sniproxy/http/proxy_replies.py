@@ -32,8 +32,6 @@ OURS: Final = frozenset(("connection", "keep-alive", "transfer-encoding", "conte
 REDIRECT: Final = "x-accel-redirect"
 BUFFERING: Final = "x-accel-buffering"
 
-_MEANT: Final = frozenset((REDIRECT, BUFFERING))
-
 KEPT: Final = frozenset(
     ("content-type", "set-cookie", "content-disposition", "cache-control", "expires", "accept-ranges", "p3p")
 )
@@ -124,7 +122,7 @@ class ReplyPlan:
         """
         Whether an answer says something to us.
         """
-        return not _MEANT.isdisjoint(fields)
+        return REDIRECT in fields or BUFFERING in fields
 
     def unbuffered(self, fields: dict[str, str], otherwise: bool) -> bool:
         """

@@ -5,12 +5,15 @@ Where does C{proxy_pass} send a request, and what does it ask for there?
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sniproxy.config.places import Place as Written
 from sniproxy.config.places import upstream_place
 from sniproxy.errors import ConfigError
 from sniproxy.http.uri import escape
+
+if TYPE_CHECKING:
+    from sniproxy.http.request import Request
 
 SCHEMES: Final = {"http://": 80, "https://": 443}
 
@@ -72,21 +75,19 @@ def target_of(text: str) -> Target:
     return Target(scheme, written, address, host, str(port), name, uri)
 
 
-def asked(request: Any, uri: str, prefix: int, whole: bool) -> str:
+def asked(request: Request, uri: str, prefix: int, whole: bool) -> str:
     """
     What is asked for at the upstream (ngx_http_proxy_create_request).
 
-    @param request: L{sniproxy.http.request.Request}.
     @param uri: what C{proxy_pass} has behind the host; empty for nothing.
     @param prefix: characters of the location's name, in whose place it stands.
     @param whole: whether it is all there is, for it was made of variables.
     """
     if uri and whole:
         return uri
-    path: str = request.uri
+    path = request.uri
     if not uri and request.asked[0] == path and request.asked[1] == request.args:
-        sent: str = request.target
-        return sent
+        return request.target
     if uri:
         if request.located == path:
             path = path[prefix:]

@@ -136,7 +136,7 @@ class Proxying:
     def _choose(self, upstream: Upstream, streams: bool) -> None:
         request, policy, target = self._request, self.policy, self._target
         assert target is not None
-        self._begun = request.runtime.now()
+        self._begun = self._tried_at = request.runtime.now()
         self._uri = policy.uri(request, target)
         try:
             self._outgoing = Outgoing(request, policy, target, self._uri, self._spool, streams)
@@ -160,7 +160,6 @@ class Proxying:
         request, target, way = self._request, self._target, self._way
         assert target is not None and way is not None
         request.action = "connecting to upstream"
-        self._tried_at = request.runtime.now()
         peer = self._choice.next()
         name = self._choice.name if peer is None else peer.name
         state = UpstreamState(name)
@@ -175,7 +174,7 @@ class Proxying:
             request.upstream = f"{target.scheme}{name}:{self._uri}"
         self._state = state
         if self.pool is not None:
-            leg = self.pool.take(way.key(peer.address))
+            leg = self.pool.take(way.key(peer))
             if leg is not None:
                 self._cached = True
                 state.connect_time = 0.0
@@ -225,6 +224,7 @@ class Proxying:
             # it was closed while nobody used it: that was no try
             choice.tries += 1
         if choice.tries and self._again(kind):
+            self._tried_at = self._request.runtime.now()
             self._connect()
         else:
             self.give_up(comes_to)

@@ -24,7 +24,6 @@ from errno import (
 )
 from typing import TYPE_CHECKING, Any, Final
 
-from sniproxy.addresses import Address
 from sniproxy.common.ssl_errors import HANDSHAKE, broken, level_of
 from sniproxy.errors import BindError
 from sniproxy.levels import ALERT, CRIT, ERROR
@@ -68,14 +67,16 @@ class Way:
     name: str = ""
     alpn: tuple[str, ...] | None = None
 
-    def key(self, address: Address) -> Hashable:
+    def key(self, peer: Any) -> Hashable:
         """
         What connections have in common that may stand for each other.
+
+        @param peer: L{sniproxy.balancing.peers.Peer}. Its name is its address, as a text whose hash is at hand.
         """
         tls = self.tls
         if tls is None:
-            return address, self.options.bind
-        return address, self.options.bind, tls.context, self.name, self.alpn
+            return peer.name, self.options.bind
+        return peer.name, self.options.bind, tls.context, self.name, self.alpn
 
 
 class UpstreamLeg:
@@ -329,5 +330,5 @@ class Connecting:
         leg, self._leg = self._leg, None
         leg.handler = nothing
         way = self._way
-        made = UpstreamLeg(leg, way.limit, way.key(self._peer.address), self._request.runtime, way.tls)
+        made = UpstreamLeg(leg, way.limit, way.key(self._peer), self._request.runtime, way.tls)
         self._done(made)

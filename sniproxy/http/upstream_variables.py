@@ -57,7 +57,7 @@ def _time(seconds: float | None) -> str:
     """
     Milliseconds after the point, always three.
     """
-    return NOTHING if seconds is None else f"{max(seconds, 0.0):.3f}"
+    return NOTHING if seconds is None else format(max(seconds, 0.0), ".3f")
 
 
 def _last(request: Any) -> UpstreamState | None:

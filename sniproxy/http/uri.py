@@ -9,8 +9,9 @@ approximated: two readers of one path are what traversals live on.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 _ESCAPE: Final = re.compile(rb"%(.{0,2})", re.DOTALL)
 _PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_~!$&'()*,;=:@-][A-Za-z0-9_~!$&'()*,;=:@.-]*)*/?\Z")
@@ -25,9 +26,10 @@ class BadTarget(ValueError):
     """
 
 
-class Target(NamedTuple):
+@dataclass(init=False, slots=True)
+class Target:
     """
-    What a target says. A named tuple, since each request has one.
+    What a target says.
 
     @ivar path: decoded, without C{.}, C{..} and empty segments; begins with a slash.
     @ivar args: what follows the question mark, as it was sent; None where there is no question mark.
@@ -35,10 +37,16 @@ class Target(NamedTuple):
     @ivar host: the authority of an absolute target; None where it is none.
     """
 
-    path: str
-    args: str | None
-    raw: str
-    host: str | None = None
+    path: Final[str]
+    args: Final[str | None]
+    raw: Final[str]
+    host: Final[str | None]
+
+    def __init__(self, path: str, args: str | None, raw: str, host: str | None = None) -> None:
+        self.path = path
+        self.args = args
+        self.raw = raw
+        self.host = host
 
 
 def _decode(found: re.Match[bytes]) -> bytes:

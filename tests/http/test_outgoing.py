@@ -14,8 +14,11 @@ from sniproxy.http.body import Body, BodyError
 from sniproxy.http.headers import Headers
 from sniproxy.http.outgoing import SMALL, Outgoing
 from sniproxy.http.proxy_headers import HeaderPlan
+from sniproxy.http.proxy_policy import ProxyPolicy
+from sniproxy.http.proxy_replies import ReplyPlan
 from sniproxy.http.proxy_target import target_of
 from sniproxy.http.spool import Spool
+from sniproxy.net.connect import ConnectOptions
 
 
 class Pieces:
@@ -64,10 +67,24 @@ class OutgoingTests(SynchronousTestCase):
             body=Body(Pieces(*pieces), length),
             values={},
         )
-        said: Any = {"set_body": None, "pass_body": True, "method": None, "version": (1, 1), "headers": HeaderPlan()}
         spool = self.spool if self.spool.length else None
-        made: Any = SimpleNamespace(**{**said, **policy})
-        return Outgoing(request, made, target_of("http://up"), uri, spool, streams)
+        target = target_of("http://up")
+        said: dict[str, Any] = {"headers": HeaderPlan(), **policy}
+        made = ProxyPolicy(
+            text=Template("http://up", ("http://up",)),
+            target=target,
+            upstream=None,
+            known=lambda name, port: None,
+            prefix=0,
+            pooled=lambda upstream: None,
+            resolver=None,
+            replies=ReplyPlan(),
+            connect=ConnectOptions(),
+            local=None,
+            tls=None,
+            **said,
+        )
+        return Outgoing(request, made, target, uri, spool, streams)
 
     def all(self, outgoing: Outgoing) -> list[bytes | None]:
         """

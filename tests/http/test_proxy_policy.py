@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.addresses import Address
 from sniproxy.common.resolver import ResolveFailure
 from sniproxy.http import proxy_policy
 from sniproxy.http.proxy_policy import ProxyPolicy
@@ -51,9 +52,9 @@ class WayTests(PolicyCase):
         self.assertEqual((attempt.options.keepalive, attempt.options.bind.host), (True, "192.0.2.9"))
         self.assertTrue(attempt.options.speaks_first)
         policy = self.policy(web)
-        request: Any = None
+        pending: Any = next(iter(web.world.runtime.sessions)).pending
         target: Any = policy.target
-        self.assertIs(policy.way(request, target), policy.way(request, target))
+        self.assertIs(policy.way(pending.request, target), policy.way(pending.request, target))
 
     def test_bind(self) -> None:
         """
@@ -141,11 +142,15 @@ class FindTests(PolicyCase):
         """
         Addresses are remembered, but not all there are.
         """
-        self.patch(proxy_policy, "LITERALS", 2)
-        policy = self.policy(self.web)
-        for last in (1, 2, 1, 3):
+        literals = self.policy(self.web)._literals
+        self.assertEqual(self.to("http://192.0.2.1"), "192.0.2.1:80")
+        known = literals[Address("inet", "192.0.2.1", 80)]
+        literals.update({Address("inet", "192.0.2.1", port): known for port in range(1, proxy_policy.LITERALS)})
+        for last in (2, 1):
             self.assertEqual(self.to(f"http://192.0.2.{last}"), f"192.0.2.{last}:80")
-        self.assertEqual(len(policy._literals), 1)
+        self.assertEqual(len(literals), proxy_policy.LITERALS)
+        self.assertEqual(self.to("http://192.0.2.3"), "192.0.2.3:80")
+        self.assertEqual(len(literals), 1)
         self.assertEqual(self.to("http://unix:/run/x:/y"), "unix:/run/x")
 
     def test_nothing_kept(self) -> None:

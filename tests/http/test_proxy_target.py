@@ -4,13 +4,13 @@ Tests for L{sniproxy.http.proxy_target}.
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.errors import ConfigError
 from sniproxy.http.proxy_target import Target, asked, target_of
+from tests.support.requests import Site
 
 
 class TargetOfTests(SynchronousTestCase):
@@ -91,7 +91,10 @@ class AskedTests(SynchronousTestCase):
             "target": "/a//b%20c?x=1",
             "internal": False,
         }
-        request: Any = SimpleNamespace(**{**facts, **changed})
+        request = Site("", []).get("/").request
+        assert request is not None
+        for name, value in {**facts, **changed}.items():
+            setattr(request, name, value)
         return asked(request, passed, prefix, whole)
 
     def test_as_sent(self) -> None:
