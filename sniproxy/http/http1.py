@@ -30,7 +30,8 @@ from sniproxy.levels import INFO
 from sniproxy.net.legs import nothing
 from sniproxy.net.poller import ERR, HUP, RDHUP
 from sniproxy.wire.http1 import Data, End, Refused, RequestHead, RequestReader
-from sniproxy.wire.http1_head import READING_HEADERS, READING_LINE, decode
+from sniproxy.wire.http1_fields import decode
+from sniproxy.wire.http1_head import READING_HEADERS, READING_LINE
 from sniproxy.wire.http1_write import chunk, last_chunk, response_head
 
 PIECE: Final = 65536
@@ -70,6 +71,7 @@ class Http1:
 
     __slots__ = (
         "_answered",
+        "_awaited",
         "_began",
         "_chunked",
         "_continue",
@@ -118,6 +120,7 @@ class Http1:
         self._ending = False
         self._left: int | None = None
         self._answered = False
+        self._awaited = False
         self._continue = False
         self._wanted = False
         self._failure = 0
@@ -193,8 +196,8 @@ class Http1:
         while self._expecting != _OVER and self._expecting != _BODY:
             event = self._reader.next() if self._expecting != _LINGER else None
             if event is None:
-                if self._expecting == _HEAD and not self._reading and self._reader.held:
-                    self._begin_head()  # some of it had come with the request before
+                if self._expecting == _HEAD:
+                    self._await_head()
                 if not self._fill():
                     return
             elif self._expecting == _HEAD:
@@ -235,8 +238,20 @@ class Http1:
     def _begin_head(self) -> None:
         session = self.session
         self._began = session.runtime.now()
+        self._awaited = False
         session.runtime.idle.discard(self)
-        session.wait(self._limits.header_timeout, self._late)
+
+    def _await_head(self) -> None:
+        """
+        The head that is read is not whole, unless none has begun yet. Most come whole, and no wait is set for them.
+        """
+        if not self._reading:
+            if not self._reader.held:
+                return
+            self._begin_head()  # some of it had come with the request before
+        if not self._awaited:
+            self._awaited = True
+            self.session.wait(self._limits.header_timeout, self._late)
 
     # Requests.
 
@@ -254,7 +269,8 @@ class Http1:
         request.method = event.method
         request.line = event.line
         request.target = event.target
-        self.text = request.text = f"HTTP/1.{event.version[1]}"
+        minor = event.version[1]
+        self.text = request.text = "HTTP/1.1" if minor == 1 else f"HTTP/1.{minor}"
         request.headers = Headers(event.headers)
         request.fields = event.fields
         request.body = Body(self, event.length)
@@ -267,7 +283,7 @@ class Http1:
             and session.runtime.now() - self._opened < limits.keepalive_time
             and not session.runtime.stopped
         )
-        self._continue = event.version >= (1, 1) and event.fields.get("expect", "").lower() == "100-continue"
+        self._continue = minor > 0 and event.fields.get("expect", "").lower() == "100-continue"
         if event.length == 0:
             self._reader.next()  # the end of a body that is none
         session.stop_waiting()
@@ -520,12 +536,14 @@ class Http1:
         send = self.leg.send
         while out:
             if len(out) > 1 and self._size <= MUCH:
-                out[:] = [b"".join(out)]
+                joined = b"".join(out)
+                out.clear()
+                out.append(joined)
             piece = out[0]
-            sent = send(piece)
+            sent: int = send(piece)
             self._size -= sent
             if sent == len(piece):
-                del out[0]
+                out.pop(0)
             elif sent:
                 out[0] = memoryview(piece)[sent:]
             else:

@@ -61,6 +61,7 @@ INTERIM: Final = 32
 """How many interim responses may precede one that counts."""
 
 _CR: Final = 13
+_LF: Final = 10
 
 # What makes a first line wrong before its end is there.
 _SPOILED_REQUEST: Final = re.compile(rb"[\0-\x0c\x0e-\x1f\x7f]|\r(?!\Z)")
@@ -123,7 +124,7 @@ class RequestReader(Reader):
     def _head(self) -> RequestHead | None:
         buffer = self._buffer
         at = self._at
-        while buffer.startswith(b"\r\n", at):
+        while at + 1 < len(buffer) and buffer[at] == _CR and buffer[at + 1] == _LF:
             at += 2
             self._at = at
             self._empty += 1

@@ -8,7 +8,8 @@ chunk's line is read by one expression, and refused as soon as no line could beg
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from sniproxy.wire.http1_fields import Headers
 from sniproxy.wire.http1_head import Fault
@@ -25,22 +26,30 @@ _DATA: Final = 1
 _AFTER: Final = 2
 
 
-class Data(NamedTuple):
+@dataclass(init=False, slots=True)
+class Data:
     """
     A piece of a body, as long as it came.
     """
 
-    data: bytes
+    data: Final[bytes]
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
 
 
-class End(NamedTuple):
+@dataclass(init=False, slots=True)
+class End:
     """
     A message is whole.
 
     @ivar trailers: the fields behind the last chunk.
     """
 
-    trailers: Headers
+    trailers: Final[Headers]
+
+    def __init__(self, trailers: Headers) -> None:
+        self.trailers = trailers
 
 
 END: Final = End(())

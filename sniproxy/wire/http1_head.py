@@ -9,10 +9,11 @@ caller is given.
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from sniproxy.wire.cursor import WireError
-from sniproxy.wire.http1_fields import Headers, Section, read_section
+from sniproxy.wire.http1_fields import Headers, Section, decode, read_section
 
 BAD_REQUEST: Final = 400
 URI_TOO_LARGE: Final = 414
@@ -36,14 +37,24 @@ _BOTH: Final = '{} sent "Content-Length" and "Transfer-Encoding" headers at the 
 _MOST: Final = 2**63 - 1
 """The largest length there can be: nginx's off_t."""
 
+_LONG: Final = 19
+"""Digits of it; a number that has less is smaller."""
+
+_STATUS_LINES: Final[dict[bytes, tuple[int, int, str]]] = {}
+"""Status lines that were read, and what they say: most answers have one of a few."""
+
+REMEMBERED: Final = 100
+"""How many of them there may be."""
+
 UNSAID: Final = -1
 """The length where neither Content-Length nor Transfer-Encoding is there."""
 
 
-class RequestHead(NamedTuple):
+@dataclass(init=False, slots=True)
+class RequestHead:
     """
-    The head of a request. A named tuple, since it is made for each request and a frozen dataclass costs five times as
-    much.
+    The head of a request. It is made for each request, so it is made by a method that is compiled: that of a named
+    tuple, or of a dataclass, is not.
 
     @ivar method: as sent.
     @ivar target: as sent: C{/path?query}, C{http://host/path}, C{host:port} or C{*}; no blanks, no control bytes.
@@ -57,19 +68,44 @@ class RequestHead(NamedTuple):
     @ivar fields: values by names in lower case; those of repeated fields joined, as nginx's C{$http_} variables are.
     """
 
-    method: str
-    target: str
-    version: tuple[int, int]
-    headers: Headers
-    line: str
-    length: int | None
-    keep_alive: bool
-    upgrade: bool
-    size: int
-    fields: dict[str, str]
+    method: Final[str]
+    target: Final[str]
+    version: Final[tuple[int, int]]
+    headers: Final[Headers]
+    line: Final[str]
+    length: Final[int | None]
+    keep_alive: Final[bool]
+    upgrade: Final[bool]
+    size: Final[int]
+    fields: Final[dict[str, str]]
+
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        version: tuple[int, int],
+        headers: Headers,
+        line: str,
+        length: int | None,
+        keep_alive: bool,
+        upgrade: bool,
+        size: int,
+        fields: dict[str, str],
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.version = version
+        self.headers = headers
+        self.line = line
+        self.length = length
+        self.keep_alive = keep_alive
+        self.upgrade = upgrade
+        self.size = size
+        self.fields = fields
 
 
-class ResponseHead(NamedTuple):
+@dataclass(init=False, slots=True)
+class ResponseHead:
     """
     The head of a response.
 
@@ -84,17 +120,43 @@ class ResponseHead(NamedTuple):
     Else as in L{RequestHead}.
     """
 
-    status: int
-    reason: str
-    version: tuple[int, int]
-    headers: Headers
-    length: int | None
-    chunked: bool
-    until_close: bool
-    keep_alive: bool
-    line: str
-    size: int
-    fields: dict[str, str]
+    status: Final[int]
+    reason: Final[str]
+    version: Final[tuple[int, int]]
+    headers: Final[Headers]
+    length: Final[int | None]
+    chunked: Final[bool]
+    until_close: Final[bool]
+    keep_alive: Final[bool]
+    line: Final[str]
+    size: Final[int]
+    fields: Final[dict[str, str]]
+
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        version: tuple[int, int],
+        headers: Headers,
+        length: int | None,
+        chunked: bool,
+        until_close: bool,
+        keep_alive: bool,
+        line: str,
+        size: int,
+        fields: dict[str, str],
+    ) -> None:
+        self.status = status
+        self.reason = reason
+        self.version = version
+        self.headers = headers
+        self.length = length
+        self.chunked = chunked
+        self.until_close = until_close
+        self.keep_alive = keep_alive
+        self.line = line
+        self.size = size
+        self.fields = fields
 
 
 class Fault(WireError):
@@ -126,9 +188,10 @@ def body_length(section: Section, status: int, who: str, action: str) -> int | N
     fields = section.fields
     coding = fields.get("transfer-encoding")
     length = fields.get("content-length")
-    for name in ("Content-Length", "Transfer-Encoding") if section.repeated else ():
-        if name.lower() in section.repeated:
-            raise Fault(status, f'{who} sent duplicate header line: "{name}"', action)
+    if section.repeated:
+        for name in ("Content-Length", "Transfer-Encoding"):
+            if name.lower() in section.repeated:
+                raise Fault(status, f'{who} sent duplicate header line: "{name}"', action)
     if coding is not None:
         if length is not None:
             raise Fault(status, _BOTH.format(who), action)
@@ -138,6 +201,8 @@ def body_length(section: Section, status: int, who: str, action: str) -> int | N
         return None
     if length is None:
         return UNSAID
+    if len(length) < _LONG and length.isdigit() and length.isascii():
+        return int(length)
     if not _LENGTH.fullmatch(length) or int(length) > _MOST:
         raise Fault(status, f'{who} sent invalid "Content-Length" header', action)
     return int(length)
@@ -179,13 +244,6 @@ def _connection(fields: dict[str, str], minor: int) -> tuple[bool, bool]:
     return minor > 0 or "keep-alive" in options, minor > 0 and "upgrade" in options and "upgrade" in fields
 
 
-def decode(line: bytes) -> str:
-    """
-    Bytes as text, from which they can be had again.
-    """
-    return line.decode("utf-8", "surrogateescape")
-
-
 def check_method(start: bytes) -> None:
     """
     @param start: what there is of a request line.
@@ -204,7 +262,7 @@ def read_request_line(line: bytes) -> tuple[str, str, int]:
     if not _REQUEST_LINE.fullmatch(line):
         check_method(line)
         raise Fault(BAD_REQUEST, "client sent invalid request", READING_LINE)
-    method, target, protocol = line.decode("utf-8", "surrogateescape").split(" ")
+    method, target, protocol = decode(line).split(" ")
     if not protocol.startswith("HTTP/1."):
         raise Fault(VERSION_NOT_SUPPORTED, "client sent invalid version", READING_LINE)
     return method, target, int(protocol[7:])
@@ -270,9 +328,15 @@ def read_status_line(line: bytes) -> tuple[int, int, str]:
     @return: the minor version, the status, the reason.
     @raise Fault: it is none.
     """
+    known = _STATUS_LINES.get(line)
+    if known is not None:
+        return known
     if not _STATUS_LINE.fullmatch(line):
         raise Fault(BAD_GATEWAY, "upstream sent no valid HTTP/1.0 header", READING_RESPONSE)
-    return line[7] - 48, int(line[9:12]), decode(line[13:])
+    found = (line[7] - 48, int(line[9:12]), decode(line[13:]))
+    if len(_STATUS_LINES) < REMEMBERED and len(line) < 64:
+        _STATUS_LINES[line] = found
+    return found
 
 
 def read_response_head(line: bytes, block: bytes, method: str) -> ResponseHead:

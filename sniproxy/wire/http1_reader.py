@@ -9,11 +9,12 @@ was looked at in vain is not looked at again, so that a head in pieces of one by
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Final, NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, Final
 
 from sniproxy.wire.http1_body import END, Chunks, Data, End
-from sniproxy.wire.http1_fields import SPOILED
-from sniproxy.wire.http1_head import BAD_REQUEST, READING_BODY, Fault, decode, read_trailers
+from sniproxy.wire.http1_fields import SPOILED, decode
+from sniproxy.wire.http1_head import BAD_REQUEST, READING_BODY, Fault, read_trailers
 
 TRAILERS_LIMIT: Final = 8192
 """Bytes of all trailers."""
@@ -33,7 +34,8 @@ REFUSED: Final = 7
 LINE_END: Final = re.compile(rb"[\r\n]")
 
 
-class Refused(NamedTuple):
+@dataclass(init=False, slots=True)
+class Refused:
     """
     The message is refused, and nothing more is read.
 
@@ -45,11 +47,18 @@ class Refused(NamedTuple):
     @ivar host: what a request's C{Host} said, empty for nothing; None where its fields were not read.
     """
 
-    status: int
-    reason: str
-    line: str
-    action: str
-    host: str | None = None
+    status: Final[int]
+    reason: Final[str]
+    line: Final[str]
+    action: Final[str]
+    host: Final[str | None]
+
+    def __init__(self, status: int, reason: str, line: str, action: str, host: str | None = None) -> None:
+        self.status = status
+        self.reason = reason
+        self.line = line
+        self.action = action
+        self.host = host
 
 
 class Reader:

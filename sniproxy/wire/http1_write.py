@@ -15,32 +15,38 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TARGET: Final = re.compile(r"[^\x00-\x20\x7f]+")
 
 
-_GOOD: Final[set[str]] = set()
-"""Names that were looked at and are good: most heads have the same ones."""
+_METHODS: Final = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))
+"""The usual ones need not be looked at."""
+
+_GOOD: Final[dict[str, str]] = {}
+"""Names that were looked at and are good, and how their lines begin: most heads have the same ones."""
 
 REMEMBERED: Final = 1000
 """How many of them there may be."""
 
 
-def _check(name: str) -> None:
+def _begun(name: str) -> str:
     """
+    @return: how the line of a field begins, with the end of the one before it.
     @raise ValueError: this is no name of a field.
     """
     if not _TOKEN.fullmatch(name):
         raise ValueError("no name of a header field")
+    begun = f"\r\n{name}: "
     if len(_GOOD) < REMEMBERED and len(name) < 64:
-        _GOOD.add(name)
+        _GOOD[name] = begun
+    return begun
 
 
 def _head(line: str, headers: Iterable[tuple[str, str]]) -> bytes:
-    text = line
+    parts = [line]
     lines = 2
     for name, value in headers:
-        if name not in _GOOD:
-            _check(name)
-        text += f"\r\n{name}: {value}"
+        parts.append(_GOOD.get(name) or _begun(name))
+        parts.append(value)
         lines += 1
-    text += "\r\n\r\n"
+    parts.append("\r\n\r\n")
+    text = "".join(parts)
     if text.count("\r") != lines or text.count("\n") != lines or "\0" in text:
         raise ValueError("a line end or NUL in a header")
     return text.encode("utf-8", "surrogateescape")
@@ -52,9 +58,12 @@ def request_head(method: str, target: str, version: tuple[int, int], headers: It
     @param headers: names and values, in order.
     @raise ValueError: a part would end, or split, the line it is in.
     """
-    if not _TOKEN.fullmatch(method) or not _TARGET.fullmatch(target):
-        raise ValueError("no method or target of a request")
-    return _head(f"{method} {target} HTTP/{version[0]}.{version[1]}", headers)
+    if method not in _METHODS and not _TOKEN.fullmatch(method):
+        raise ValueError("no method of a request")
+    if not _TARGET.fullmatch(target):
+        raise ValueError("no target of a request")
+    major, minor = version
+    return _head(f"{method} {target} HTTP/{major}.{minor}", headers)
 
 
 def response_head(status: int, reason: str, headers: Iterable[tuple[str, str]]) -> bytes:
@@ -65,7 +74,8 @@ def response_head(status: int, reason: str, headers: Iterable[tuple[str, str]]) 
     @param headers: names and values, in order.
     @raise ValueError: a part would end the line it is in.
     """
-    return _head(f"HTTP/1.1 {status:03d} {reason}", headers)
+    shown = str(status) if status > 99 else f"{status:03d}"
+    return _head(f"HTTP/1.1 {shown} {reason}", headers)
 
 
 def chunk(data: bytes) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.wire import http1_fields
 from sniproxy.wire.http1_fields import read_section
 
 
@@ -33,6 +34,22 @@ class SectionTests(SynchronousTestCase):
         """
         for lines in (b"A: b \r\n\r\n", b"A: b\t\r\n\r\n", b"A: b \r\nC: d\r\n\r\n", b"A: b\t\r\nC: d\r\n\r\n"):
             self.assertEqual(read_section(lines).headers[0], ("A", "b"), lines)
+
+    def test_remembered(self) -> None:
+        """
+        Names are remembered as they were sent, but not more of them than there is room for, and no long ones.
+        """
+        names = http1_fields._NAMES
+        names.clear()
+        for _ in range(2):
+            section = read_section(b"Ab: 1\r\nAB: 2\r\n" + b"c" * 64 + b": 3\r\n\r\n")
+            self.assertEqual(section.headers, [("Ab", "1"), ("AB", "2"), ("c" * 64, "3")])
+            self.assertEqual(section.fields, {"ab": "1, 2", "c" * 64: "3"})
+        self.assertEqual(names, {b"Ab": ("Ab", "ab"), b"AB": ("AB", "ab")})
+        names.update((b"x%d" % number, ("", "")) for number in range(http1_fields.REMEMBERED))
+        self.assertEqual(read_section(b"New: 1\r\n\r\n").fields, {"new": "1"})
+        self.assertNotIn(b"New", names)
+        names.clear()
 
     def test_none(self) -> None:
         """

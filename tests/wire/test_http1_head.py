@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.wire import http1_head
 from sniproxy.wire.cursor import WireError
 from sniproxy.wire.http1_fields import Section
 from sniproxy.wire.http1_head import (
@@ -95,7 +96,8 @@ class HeadTests(SynchronousTestCase):
             ("HTTP/1.1 304 No", "GET"),
         ):
             for field in ("Content-Length: 5", "Transfer-Encoding: chunked", "A: b"):
-                self.assertEqual(response(field, line=line, method=method)[4:7], (0, False, False), line)
+                found = response(field, line=line, method=method)
+                self.assertEqual((found.length, found.chunked, found.until_close), (0, False, False), line)
             self.assertRaises(Fault, response, "Content-Length: x", line=line, method=method)
         self.assertEqual(response("Content-Length: 5", method="head").length, 5)
 
@@ -270,6 +272,21 @@ class TrailersTests(SynchronousTestCase):
     """
     L{read_trailers}.
     """
+
+    def test_status_lines_remembered(self) -> None:
+        """
+        Status lines are remembered, but not more of them than there is room for, and no long ones.
+        """
+        known = http1_head._STATUS_LINES
+        known.clear()
+        for _ in range(2):
+            self.assertEqual(read_status_line(b"HTTP/1.1 204 Gone"), (1, 204, "Gone"))
+        self.assertEqual(read_status_line(b"HTTP/1.1 200 " + b"x" * 51), (1, 200, "x" * 51))
+        self.assertEqual(known, {b"HTTP/1.1 204 Gone": (1, 204, "Gone")})
+        known.update((b"%d" % number, (0, 0, "")) for number in range(http1_head.REMEMBERED))
+        self.assertEqual(read_status_line(b"HTTP/1.0 200 "), (0, 200, ""))
+        self.assertNotIn(b"HTTP/1.0 200 ", known)
+        known.clear()
 
     def test_trailers(self) -> None:
         """

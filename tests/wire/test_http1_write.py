@@ -31,6 +31,7 @@ class WriteTests(SynchronousTestCase):
         """
         self.assertEqual(response_head(200, "OK", [("A", "b")]), b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n")
         self.assertEqual(response_head(204, "", ()), b"HTTP/1.1 204 \r\n\r\n")
+        self.assertEqual(response_head(7, "", ()), b"HTTP/1.1 007 \r\n\r\n")
 
     def test_chunks(self) -> None:
         """
@@ -68,8 +69,8 @@ class WriteTests(SynchronousTestCase):
         """
         http1_write._GOOD.clear()
         http1_write.response_head(200, "", [("a", "b"), ("c" * 64, "d")])
-        self.assertEqual(http1_write._GOOD, {"a"})
-        http1_write._GOOD.update(f"x{number}" for number in range(http1_write.REMEMBERED))
+        self.assertEqual(http1_write._GOOD, {"a": "\r\na: "})
+        http1_write._GOOD.update((f"x{number}", "") for number in range(http1_write.REMEMBERED))
         http1_write.response_head(200, "", [("e", "f")])
         self.assertNotIn("e", http1_write._GOOD)
         http1_write._GOOD.clear()
