@@ -30,7 +30,7 @@ def fields_of(request: Request, reply: Reply) -> tuple[list[tuple[str, str]], li
     """
     first = [
         ("Server", signature(request.place.limits.server_tokens)),
-        ("Date", http_date(request.session.runtime.time())),
+        ("Date", http_date(request.runtime.time())),
     ]
     rest: list[tuple[str, str]] = []
     placed: dict[str, str] = {}

@@ -29,9 +29,12 @@ _PIECE: Final = re.compile(
 )
 
 
+_PRINTABLE: Final = bytes(byte for byte in range(32, 127) if byte not in b'"\\')
+
+
 # values that the two escapes leave alone
 def _printable(text: str) -> bool:
-    return text.isprintable() and text.isascii() and '"' not in text and "\\" not in text
+    return text.isascii() and not text.encode("ascii").translate(None, _PRINTABLE)
 
 
 _SAFE_IN_JSON: Final = re.compile(r'[^\x00-\x1f"\\]*').fullmatch

@@ -60,10 +60,12 @@ def request_head(method: str, target: str, version: tuple[int, int], headers: It
     """
     if method not in _METHODS and not _TOKEN.fullmatch(method):
         raise ValueError("no method of a request")
-    if not _TARGET.fullmatch(target):
+    # what is printable has no control characters, nor blanks but the usual one
+    if not target or ((" " in target or not target.isprintable()) and not _TARGET.fullmatch(target)):
         raise ValueError("no target of a request")
     major, minor = version
-    return _head(f"{method} {target} HTTP/{major}.{minor}", headers)
+    protocol = "HTTP/1.1" if major == 1 and minor == 1 else f"HTTP/{major}.{minor}"
+    return _head(f"{method} {target} {protocol}", headers)
 
 
 def response_head(status: int, reason: str, headers: Iterable[tuple[str, str]]) -> bytes:
