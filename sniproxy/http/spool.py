@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from sniproxy.common.phases import INTERNAL_SERVER_ERROR
 from sniproxy.http.body import BodyError
-from sniproxy.levels import CRIT
+from sniproxy.levels import CRIT, WARN
 
 if TYPE_CHECKING:
     from sniproxy.http.request import Request
@@ -31,9 +31,10 @@ class Spool:
     Bytes that were kept. Holds C{limit} bytes in memory and one piece more, all others in a file, which it owns.
 
     @ivar length: bytes that there are.
+    @ivar path: what the file was called while it had a name; empty where there is none.
     """
 
-    __slots__ = ("_file", "_folder", "_limit", "_pieces", "length")
+    __slots__ = ("_file", "_folder", "_limit", "_pieces", "length", "path")
 
     def __init__(self, limit: int, folder: str = "") -> None:
         """
@@ -41,6 +42,7 @@ class Spool:
         @param folder: of the file, made when it is needed; the system's for such files where empty.
         """
         self.length = 0
+        self.path = ""
         self._limit = limit
         self._folder = folder
         self._pieces: list[bytes] = []
@@ -64,7 +66,7 @@ class Spool:
             self._pieces.append(data)
             return
         if self._file < 0:
-            self._file = _nameless(self._folder)
+            self._file, self.path = _nameless(self._folder)
             pieces, self._pieces = self._pieces, []
             for piece in pieces:
                 self._write(piece)
@@ -96,16 +98,16 @@ class Spool:
             os.close(number)
 
 
-def _nameless(folder: str) -> int:
+def _nameless(folder: str) -> tuple[int, str]:
     """
-    @return: the descriptor of a new file that nobody else can find.
+    @return: the descriptor of a new file that nobody else can find, and where it was for a moment.
     @raise OSError: there is no room, or the folder is not ours.
     """
     if folder:
         os.makedirs(folder, 0o700, exist_ok=True)
     number, path = tempfile.mkstemp(dir=folder or None)
     os.unlink(path)
-    return number
+    return number, path
 
 
 class Gathering:
@@ -147,7 +149,7 @@ class Gathering:
                 if not data:
                     self._finished()
                     return
-                self._spool.add(data)
+                self._keep(data)
             except BodyError as error:
                 if error.reason:
                     request.error(error.reason)
@@ -158,6 +160,13 @@ class Gathering:
                 request.finalize(INTERNAL_SERVER_ERROR)
                 return
         request.runtime.network.clock.callLater(0, request.run, self._more)
+
+    def _keep(self, data: bytes) -> None:
+        spool = self._spool
+        filed = spool.filed
+        spool.add(data)
+        if spool.filed and not filed:
+            self._request.log(WARN, f"a client request body is buffered to a temporary file {spool.path}")
 
     def _finished(self) -> None:
         done = self._done

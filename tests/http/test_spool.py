@@ -117,12 +117,16 @@ class GatheringTests(SynchronousTestCase):
 
     def test_large(self) -> None:
         """
-        One that is larger than the buffer is in a file of the folder that was said.
+        One that is larger than the buffer is in a file of the folder that was said, once, and the log says so.
         """
         folder = self.mktemp()
         web = self.web(f"client_body_buffer_size 4; client_body_temp_path {os.path.abspath(folder)};")
         self.assertEqual(web.ask("POST / HTTP/1.1", "Content-Length: 5", body=b"abcde").body, b"5 True")
-        self.assertTrue(os.path.isdir(folder))
+        self.assertEqual(os.listdir(folder), [])
+        (line,) = [line for line in web.lines if "[warn]" in line]
+        told = f"[warn] *1 a client request body is buffered to a temporary file {os.path.abspath(folder)}/"
+        self.assertIn(told, line)
+        self.assertIn(', request: "POST / HTTP/1.1"', line)
 
     def test_turns(self) -> None:
         """
