@@ -347,15 +347,22 @@ class Http1:
                 data = self.leg.receive(PIECE)
             except OSError as error:
                 request.log(level_of(error, "client"), broken(error, "recv()"))
-                raise self._failed(CLIENT_CLOSED) from None
+                raise self._gone_early(request) from None
             if data is None:
                 self._wanted = True
                 self.session.wait(request.place.limits.body_timeout, self._late_body)
                 return None
             if not data:
                 request.info("client prematurely closed connection")
-                raise self._failed(BAD_REQUEST)
+                raise self._gone_early(request)
             self._reader.feed(data)
+
+    def _gone_early(self, request: Request) -> BodyError:
+        """
+        A client that goes in its body is told nothing, and the log 400.
+        """
+        request.status = BAD_REQUEST
+        return self._failed(CLIENT_CLOSED)
 
     def _failed(self, status: int) -> BodyError:
         self._failure = status
