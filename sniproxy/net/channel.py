@@ -24,6 +24,7 @@ _SSL_shutdown: Final[Any] = _lib.SSL_shutdown
 _SSL_version: Final[Any] = _lib.SSL_version
 _BIO_read: Final[Any] = _lib.BIO_read
 _BIO_write: Final[Any] = _lib.BIO_write
+_BIO_get_mem_data: Final[Any] = _lib.BIO_get_mem_data
 _from_buffer: Final[Any] = _ffi.from_buffer
 
 _WANT_READ: Final[int] = _lib.SSL_ERROR_WANT_READ
@@ -64,7 +65,7 @@ class Channel:
         The pyOpenSSL connection.
         """
         given = self._given
-        return given.whole() if hasattr(given, "whole") else given
+        return given if isinstance(given, SSL.Connection) else given.whole()
 
     def feed(self, data: bytes) -> None:
         """
@@ -82,7 +83,7 @@ class Channel:
         """
         Whether OpenSSL has not taken all that it was fed.
         """
-        return bool(_lib.BIO_get_mem_data(self._in, _data) > 0)
+        return bool(_BIO_get_mem_data(self._in, _data) > 0)
 
     def drain(self) -> bytes:
         """

@@ -17,6 +17,15 @@ _lib: Final[Any] = SSL._lib  # type: ignore[attr-defined]
 _ffi: Final[Any] = SSL._ffi  # type: ignore[attr-defined]
 _gc: Final[Any] = _ffi.gc
 
+# None where they are gone: whatever is to be noted fails then
+_X509_STORE_CTX_get_ex_data: Final[Any] = getattr(_lib, "X509_STORE_CTX_get_ex_data", None)
+_X509_STORE_CTX_get_current_cert: Final[Any] = getattr(_lib, "X509_STORE_CTX_get_current_cert", None)
+_X509_up_ref: Final[Any] = getattr(_lib, "X509_up_ref", None)
+_X509_free: Final[Any] = getattr(_lib, "X509_free", None)
+_X509_STORE_CTX_get_error: Final[Any] = getattr(_lib, "X509_STORE_CTX_get_error", None)
+_X509_STORE_CTX_get_error_depth: Final[Any] = getattr(_lib, "X509_STORE_CTX_get_error_depth", None)
+_get_index: Final[Any] = getattr(_lib, "SSL_get_ex_data_X509_STORE_CTX_idx", None)
+
 
 class Link:
     """
@@ -61,13 +70,13 @@ def _note(ok: int, store_context: Any) -> int:
     OpenSSL calls this once a link, and again for each error. 1 goes on with the error standing, 0 ends the handshake.
     """
     try:
-        ssl = _lib.X509_STORE_CTX_get_ex_data(store_context, _lib.SSL_get_ex_data_X509_STORE_CTX_idx())
+        ssl = _X509_STORE_CTX_get_ex_data(store_context, _get_index())
         connection: Any = SSL.Connection._reverse_mapping[ssl]
-        pointer = _lib.X509_STORE_CTX_get_current_cert(store_context)
-        _lib.X509_up_ref(pointer)
-        certificate = _gc(pointer, _lib.X509_free)
-        error: int = 0 if ok else _lib.X509_STORE_CTX_get_error(store_context)
-        connection.links.append(Link(_lib.X509_STORE_CTX_get_error_depth(store_context), error, certificate))
+        pointer = _X509_STORE_CTX_get_current_cert(store_context)
+        _X509_up_ref(pointer)
+        certificate = _gc(pointer, _X509_free)
+        error: int = 0 if ok else _X509_STORE_CTX_get_error(store_context)
+        connection.links.append(Link(_X509_STORE_CTX_get_error_depth(store_context), error, certificate))
     except Exception:
         # A callback called from C must not raise; what cannot be noted cannot be judged, so it is refused.
         return 0

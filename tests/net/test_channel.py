@@ -175,6 +175,12 @@ class ChannelTests(SynchronousTestCase):
             _into_ssl = self.server.connection._into_ssl
             _from_ssl = self.server.connection._from_ssl
 
+            def whole(self) -> Any:
+                """
+                This is all of it.
+                """
+                return self
+
             def _raise_ssl_error(self, ssl: Any, result: int) -> None:
                 """
                 Nothing is wrong.
