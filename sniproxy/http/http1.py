@@ -27,6 +27,7 @@ from sniproxy.http.server import HttpServer
 from sniproxy.http.statuses import reason
 from sniproxy.http.uri import host_of
 from sniproxy.levels import INFO
+from sniproxy.net.bound import silent
 from sniproxy.net.legs import nothing
 from sniproxy.net.poller import ERR, HUP, RDHUP
 from sniproxy.wire.http1 import Data, End, Refused, RequestHead, RequestReader
@@ -627,7 +628,8 @@ class Http1:
         session = self.session
         session.wait(self._limits.keepalive_timeout, self._close)
         session.runtime.idle.add(self)
-        self._later()
+        if self._reader.held or not silent(self.leg):
+            self._later()
 
     def _later(self) -> None:
         """

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sniproxy.common.ssl_errors import HANDSHAKE, broken, level_of
 from sniproxy.errors import BindError
 from sniproxy.levels import ALERT, CRIT, ERROR
+from sniproxy.net.bound import silent
 from sniproxy.net.connect import ConnectOptions
 from sniproxy.net.legs import nothing
 from sniproxy.net.timers import NEVER
@@ -131,11 +132,7 @@ class UpstreamLeg:
         leg = self.leg
         if pool is not None and self._lasts(pool) and not self.reader.held:
             leg.handler = self._idle
-            try:
-                silent = leg.receive(1) is None
-            except OSError:
-                silent = False
-            if silent and pool.keep(self, self._runtime):
+            if (silent(leg) or self._asked()) and pool.keep(self, self._runtime):
                 self._pool = pool
                 self._runtime.deadlines.set(self, pool.settings.timeout)
                 return
@@ -149,12 +146,17 @@ class UpstreamLeg:
         """
         Nothing may come that nobody asked for; mostly it is the end.
         """
-        try:
-            silent = self.leg.receive(1) is None
-        except OSError:
-            silent = False
-        if not silent:
+        if not self._asked():
             self._forget()
+
+    def _asked(self) -> bool:
+        """
+        @return: whether nothing is there to be read.
+        """
+        try:
+            return self.leg.receive(1) is None
+        except OSError:
+            return False
 
     def expired(self) -> None:
         """

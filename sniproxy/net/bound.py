@@ -54,6 +54,13 @@ def over(leg: Any) -> bool:
     return ended
 
 
+def silent(leg: Any) -> bool:
+    """
+    @see: L{NativeLeg.silent}, which other legs do not know.
+    """
+    return isinstance(leg, NativeLeg) and leg.silent()
+
+
 def set_handler(leg: Any, handler: Callable[[int], None]) -> None:
     """
     Assign C{leg.handler}.

@@ -113,6 +113,13 @@ class NativeLeg:
         """
         raise NotImplementedError
 
+    def silent(self) -> bool:
+        """
+        Whether there is nothing to C{receive}, not even an end, and an edge will tell when there is. C{False} where
+        only C{receive} can know.
+        """
+        raise NotImplementedError
+
     def take_held(self) -> bytes:
         """
         @see: L{ILeg.take_held}
@@ -235,6 +242,12 @@ class SocketLeg(NativeLeg):
             if not data:
                 self.told |= RDHUP
         return data
+
+    def silent(self) -> bool:
+        """
+        @see: L{NativeLeg.silent}
+        """
+        return self.watched and not self.held and not self.told & _SAID
 
     @property
     def over(self) -> bool:

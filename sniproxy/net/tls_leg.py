@@ -17,7 +17,7 @@ from zope.interface import classImplements
 from sniproxy.addresses import Address
 from sniproxy.errors import TlsFailure
 from sniproxy.interfaces import ILeg
-from sniproxy.net.bound import close, receive, send, send_last, set_handler, watch
+from sniproxy.net.bound import close, receive, send, send_last, set_handler, silent, watch
 from sniproxy.net.channel import ROOM, Channel
 from sniproxy.net.legs import NativeLeg, Owner
 from sniproxy.net.tickets import Tickets
@@ -77,6 +77,7 @@ class TlsLeg(NativeLeg):
         "_ahead",
         "_broken",
         "_channel",
+        "_dry",
         "_end",
         "_finished",
         "_late",
@@ -114,6 +115,7 @@ class TlsLeg(NativeLeg):
         self._broken = False
         self._finished = False
         self._end = False
+        self._dry = False
 
     @property
     def connection(self) -> Any:
@@ -305,6 +307,7 @@ class TlsLeg(NativeLeg):
                 if self._end and isinstance(error, SSL.SysCallError):
                     return b""
                 raise self._fail(error) from None
+            self._dry = data is None or 0 < len(data) < limit
             if data is not None:
                 if self.first_read is not None and data:
                     self._tell_first_read()
@@ -325,6 +328,14 @@ class TlsLeg(NativeLeg):
                         self._flush()
                 return None
 
+    def silent(self) -> bool:
+        """
+        @see: L{NativeLeg.silent}
+        """
+        if self.held or self._ahead or self._end or self._late is not None or not self._dry:
+            return False
+        return silent(self.raw) and not self._channel.fed()
+
     def _more(self, data: bytes, limit: int) -> bytes:
         """
         @param data: a whole record's worth.
@@ -338,6 +349,7 @@ class TlsLeg(NativeLeg):
             except SSL.Error as error:
                 self._late = self._fail(error)  # these bytes came before it
                 break
+            self._dry = piece is None or 0 < len(piece) < limit - length
             if piece:
                 pieces.append(piece)
                 length += len(piece)

@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.net.bound import close, fill, over, plain, receive, send, send_last, set_handler, take_held, watch
+from sniproxy.net.bound import close, fill, over, plain, receive, send, send_last, set_handler, silent, take_held, watch
 from sniproxy.net.legs import nothing
 from sniproxy.net.tls_leg import TlsLeg
 from tests.net.conformance import World
@@ -93,6 +93,30 @@ class BoundTests(SynchronousTestCase):
         self.world.until(lambda: receive(leg, 100) == b"last word")
         self.assertTrue(over(leg))
         self.assertFalse(over(TlsLeg(leg, tls.server())))
+
+    def test_silent(self) -> None:
+        """
+        A leg is silent when all that came was received, and until more comes, be it the end; of one that the compiler
+        knows nothing of nothing is known.
+        """
+        (leg, far), (other, _) = self.sides()
+        self.assertFalse(silent(leg))
+        leg.watch()
+        self.world.until(lambda: receive(leg, 10) is None and silent(leg))
+        far.write(b"word")
+        self.world.until(lambda: not silent(leg))
+        self.assertEqual(receive(leg, 3), b"wor")
+        self.assertFalse(silent(leg))
+        self.assertEqual(receive(leg, 3), b"d")
+        self.assertTrue(silent(leg))
+        leg.hold(b"held")
+        self.assertFalse(silent(leg))
+        self.assertEqual(take_held(leg), b"held")
+        far.finish()
+        self.world.until(lambda: not silent(leg))
+        self.assertEqual(receive(leg, 3), b"")
+        self.assertFalse(silent(leg))
+        self.assertFalse(silent(other))
 
     def test_held(self) -> None:
         """

@@ -54,6 +54,7 @@ class NativeLegTests(SynchronousTestCase):
             lambda: leg.set_handler(nothing),
             leg.watch,
             lambda: leg.receive(1),
+            leg.silent,
             leg.take_held,
             lambda: leg.fill(1),
             lambda: leg.send(b""),

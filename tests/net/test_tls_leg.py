@@ -197,6 +197,56 @@ class TlsLegTests(SynchronousTestCase):
         leg.close()
         self.assertEqual(self.reads(), b"answer")
 
+    def test_silent(self) -> None:
+        """
+        It is silent when all that came was received, down to the last byte of the last record, and until more comes.
+        """
+        leg, far = self.shaken()
+        self.assertFalse(leg.silent())
+        self.assertIsNone(leg.receive(10))
+        self.assertTrue(leg.silent())
+        for data in (b"a word", noise(16384)):
+            far.write(data)
+            far.turn()
+            self.world.until(lambda: not leg.silent())
+            self.assertEqual(self.received(len(data) - 1), data[:-1])
+            self.assertFalse(leg.silent())
+            self.assertEqual(leg.receive(10), data[-1:])
+            self.world.until(lambda: leg.receive(10) is None and leg.silent())
+        leg.hold(b"held")
+        self.assertFalse(leg.silent())
+        self.assertEqual(leg.take_held(), b"held")
+        far.finish()
+        far.turn()
+        self.world.until(lambda: not leg.silent())
+        self.assertEqual(leg.receive(10), b"")
+        self.assertFalse(leg.silent())
+
+    def test_silent_before_the_end(self) -> None:
+        """
+        It is not when an end came with the bytes, whether it was seen with them or waits.
+        """
+        for data in (b"a word", noise(16384)):
+            leg, far = self.shaken()
+            self.assertIsNone(leg.receive(10))
+            far.write(data)
+            far.finish()
+            far.turn()
+            self.world.until(lambda leg=leg: not leg.silent())  # type: ignore[misc]
+            self.assertEqual(leg.receive(65536), data)
+            self.assertFalse(leg.silent())
+            self.assertEqual(leg.receive(65536), b"")
+
+    def test_silent_no_more(self) -> None:
+        """
+        It is not when an error waits to be told.
+        """
+        leg, far = self.shaken()
+        self.assertIsNone(leg.receive(10))
+        far._raw.write(b"no record at all")
+        self.world.until(lambda: not leg.silent())
+        self.assertRaises(OSError, leg.receive, 10)
+
     def test_end_without_notice(self) -> None:
         """
         An end without close_notify is an end.
