@@ -109,8 +109,10 @@ class Deadlines:
         """
         due = self.now() + seconds
         put_off(holder, due)
-        wanted = int(due / RESOLUTION) + 1
         held = _bucket(holder)
+        if held and held * RESOLUTION <= due:
+            return  # mostly; the bucket asks again
+        wanted = int(due / RESOLUTION) + 1
         if held:
             if held <= wanted:
                 return
