@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.wire.http1_body import LINE_LIMIT, Chunks
+from sniproxy.wire.http1_body import END, LINE_LIMIT, Chunks, Data, End
 from sniproxy.wire.http1_head import Fault
 from tests.support.http1 import every_cut
 
@@ -29,6 +29,21 @@ def read(pieces: list[bytes]) -> tuple[bytes, bytes, bool]:
                 break
             said += data
     return said, held, chunks.whole
+
+
+class EventsTests(SynchronousTestCase):
+    """
+    What a reader of messages tells of a body.
+    """
+
+    def test_same(self) -> None:
+        """
+        They are what they say.
+        """
+        self.assertEqual(Data(b"abc"), Data(b"abc"))
+        self.assertNotEqual(Data(b"abc"), Data(b"abd"))
+        self.assertEqual(End(()), END)
+        self.assertNotEqual(End((("A", "b"),)), END)
 
 
 class ChunksTests(SynchronousTestCase):
