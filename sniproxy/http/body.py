@@ -35,19 +35,21 @@ class Body:
     @ivar length: what was announced; None where it is not known beforehand, 0 where there is none.
     @ivar most: bytes there may be; 0 for no limit.
     @ivar received: bytes so far.
+    @ivar announced: bytes of a chunk that are still to come; 0 where they are not known.
     @ivar done: whether it has been read to its end.
     @ivar discarded: nobody wants it any more.
     @ivar trailers: the fields behind it.
     @ivar on_data: called when reading may go on, after C{read} answered None.
     """
 
-    __slots__ = ("_exchange", "discarded", "done", "length", "most", "on_data", "received", "trailers")
+    __slots__ = ("_exchange", "announced", "discarded", "done", "length", "most", "on_data", "received", "trailers")
 
     def __init__(self, exchange: Any, length: int | None) -> None:
         self._exchange = exchange
         self.length = length
         self.most = 0
         self.received = 0
+        self.announced = 0
         self.done = length == 0
         self.discarded = False
         self.trailers: tuple[tuple[str, str], ...] = ()
@@ -64,8 +66,9 @@ class Body:
         if data:
             before = self.received
             self.received += len(data)
-            if self.most and self.received > self.most and not self.discarded:
-                raise BodyError(413, f"client intended to send too large chunked body: {before}+{len(data)} bytes")
+            if self.most and self.received + self.announced > self.most and not self.discarded:
+                more = len(data) + self.announced
+                raise BodyError(413, f"client intended to send too large chunked body: {before}+{more} bytes")
         elif data is not None:
             self.done = True
         return data

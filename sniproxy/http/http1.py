@@ -337,6 +337,8 @@ class Http1:
             event = self._reader.next()
             if isinstance(event, Data):
                 request.length += len(event.data)
+                if request.body.length is None:
+                    request.body.announced = self._reader.announced
                 return event.data
             if isinstance(event, End):
                 request.body.trailers = event.trailers

@@ -58,9 +58,12 @@ END: Final = End(())
 class Chunks:
     """
     The chunks of one body, up to the line of the last one.
+
+    @ivar left: bytes that are still to come of the chunk that is being read.
+    @ivar whole: whether the last one was read.
     """
 
-    __slots__ = ("_action", "_left", "_state", "_status", "_words", "whole")
+    __slots__ = ("_action", "_state", "_status", "_words", "left", "whole")
 
     def __init__(self, status: int, words: str, action: str) -> None:
         """
@@ -70,7 +73,7 @@ class Chunks:
         self._words = words
         self._action = action
         self._state = _SIZE
-        self._left = 0
+        self.left = 0
         self.whole = False
 
     def read(self, buffer: bytes, at: int) -> tuple[bytes, int]:
@@ -85,11 +88,11 @@ class Chunks:
         end = len(buffer)
         while at < end:
             if self._state == _DATA:
-                stop = min(at + self._left, end)
+                stop = min(at + self.left, end)
                 parts.append(buffer[at:stop] if stop - at < end else buffer)
-                self._left -= stop - at
+                self.left -= stop - at
                 at = stop
-                if not self._left:
+                if not self.left:
                     self._state = _AFTER
             elif self._state == _AFTER:
                 after = buffer[at : at + 2]
@@ -110,7 +113,7 @@ class Chunks:
                 if not size:
                     self.whole = True
                     break
-                self._left = size
+                self.left = size
                 self._state = _DATA
         return parts[0] if len(parts) == 1 else b"".join(parts), at
 

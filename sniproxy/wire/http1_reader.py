@@ -95,6 +95,14 @@ class Reader:
         self._lined = False
 
     @property
+    def announced(self) -> int:
+        """
+        Bytes that are still to come of the chunk that is being read.
+        """
+        chunks = self._chunks
+        return 0 if chunks is None else chunks.left
+
+    @property
     def held(self) -> bytes:
         """
         What was fed and is not interpreted.

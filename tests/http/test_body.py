@@ -58,3 +58,14 @@ class BodyTests(SynchronousTestCase):
         self.assertEqual(error.reason, "client intended to send too large chunked body: 3+1 bytes")
         body.discarded = True
         self.assertEqual(body.read(), b"e")
+
+    def test_announced(self) -> None:
+        """
+        It is seen already when a chunk says how large it will be.
+        """
+        body = Body(Pieces(b"abc", b"d"), None)
+        body.most = 10
+        body.announced = 7
+        self.assertEqual(body.read(), b"abc")
+        error = self.assertRaises(BodyError, body.read)
+        self.assertEqual(error.reason, "client intended to send too large chunked body: 3+8 bytes")

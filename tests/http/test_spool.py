@@ -128,6 +128,16 @@ class GatheringTests(SynchronousTestCase):
         self.assertIn(told, line)
         self.assertIn(', request: "POST / HTTP/1.1"', line)
 
+    def test_large_chunk(self) -> None:
+        """
+        One whose chunk says that it will be too large is refused before anything goes to a file.
+        """
+        web = self.web("client_body_buffer_size 4; client_max_body_size 20;")
+        leg = web.client(head("POST / HTTP/1.1", "Transfer-Encoding: chunked") + b"15\r\n" + bytes(9))
+        self.assertEqual(answers(leg.taken())[0].status, 413)
+        (line,) = [line for line in web.lines if "[warn]" in line or "[error]" in line]
+        self.assertIn("[error] *1 client intended to send too large chunked body: 0+21 bytes", line)
+
     def test_turns(self) -> None:
         """
         A client that sends without a pause does not keep the others waiting.

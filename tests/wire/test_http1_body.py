@@ -131,3 +131,12 @@ class ChunksTests(SynchronousTestCase):
             data, at = chunks.read(broken, 0)
             self.assertEqual(data, b"abc")
             self.assertRaises(Fault, chunks.read, broken, at)
+
+    def test_left(self) -> None:
+        """
+        What is still to come of a chunk is known as soon as its line is read.
+        """
+        chunks = Chunks(400, "broken", "reading")
+        self.assertEqual(chunks.left, 0)
+        self.assertEqual(chunks.read(b"ff\r\nabc", 0), (b"abc", 7))
+        self.assertEqual(chunks.left, 252)

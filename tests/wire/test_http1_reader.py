@@ -59,6 +59,15 @@ class ReaderTests(SynchronousTestCase):
                 self.assertEqual(requests(HEAD, *cut)[1:], [b"abcde", End(trailers)])
                 self.assertEqual(response(ANSWER, *cut)[1:], [b"abcde", End(trailers)])
 
+    def test_announced(self) -> None:
+        """
+        What is still to come of a chunk is known, where there is one.
+        """
+        reader = RequestReader(Limits())
+        self.assertEqual(reader.announced, 0)
+        reader.feed(HEAD + b"5\r\nhe")
+        self.assertEqual((list(drained(reader))[1:], reader.announced), ([Data(b"he")], 3))
+
     def test_next_behind_trailers(self) -> None:
         """
         A request may follow the trailers of another.
