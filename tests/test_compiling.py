@@ -11,14 +11,18 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from unittest import mock
 
-from setuptools import build_meta
+from setuptools import Extension, build_meta
 from twisted.trial.unittest import SynchronousTestCase
 
 from compiling import backend
 from compiling.modules import COMPILED, INTERPRETED
 from tests.support.house import TOP, modules
+
+EXTENSIONS: Final = backend.extensions
+"""The real one, which most tests do without."""
 
 
 def extended(source: str) -> Iterator[tuple[str, str]]:
@@ -282,6 +286,28 @@ class BackendTests(SynchronousTestCase):
         told = backend.arguments(["build_ext", "--inplace"])
         self.assertTrue(told["options"]["build"]["build_base"].endswith("/build"))
         self.assertEqual(len(told["ext_modules"]), 1)
+
+    def test_flags(self) -> None:
+        """
+        The library of the group, by the name that mypyc gives it, is built for short code; the doors are as mypyc
+        wants them.
+        """
+        made: dict[str, Any] = {}
+
+        def mypycify(files: list[str], **options: Any) -> list[Extension]:
+            made.update(options)
+            names = (f"{options['group_name']}__mypyc", "sniproxy.addresses")
+            return [Extension(name, [], extra_compile_args=["-O2"]) for name in names]
+
+        folder = self.mktemp()
+        os.mkdir(folder)
+        self.patch(backend, "extensions", EXTENSIONS)
+        with mock.patch.dict(sys.modules, {"mypyc": mock.Mock(), "mypyc.build": mock.Mock(mypycify=mypycify)}):
+            library, door = backend.extensions(folder)
+        self.assertEqual(made["opt_level"], "2")
+        self.assertEqual(library.extra_compile_args, ["-O2", *backend.FLAGS])
+        self.assertEqual(door.extra_compile_args, ["-O2"])
+        self.assertIn("CPy_AddTraceback", Path(backend.COLD).read_text())
 
     def test_declared(self) -> None:
         """

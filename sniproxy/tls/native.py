@@ -236,7 +236,16 @@ _PARTS: Final = frozenset(
 """
 What pyOpenSSL's constructor puts into a connection.
 """
-_MAKERS: Final = ("SSL_new", "SSL_free", "BIO_new", "BIO_s_mem", "SSL_set_bio", "SSL_CTX_clear_mode")
+_MAKERS: Final = (
+    "SSL_new",
+    "SSL_free",
+    "BIO_new",
+    "BIO_s_mem",
+    "SSL_set_bio",
+    "SSL_set_accept_state",
+    "SSL_set_connect_state",
+    "SSL_CTX_clear_mode",
+)
 
 
 @cache

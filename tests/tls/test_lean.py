@@ -4,6 +4,7 @@ A connection that is no more than its bytes is the same to OpenSSL as any other,
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from sniproxy.tls.lean import Lean, connect, whole
 from sniproxy.tls.policies import ClientPolicy, ServerPolicy
 from sniproxy.tls.verify import NOT_ASKED, judge_client
 from tests.support import pki
+from tests.support.house import TOP
 from tests.tls.pump import Disk, shake
 
 
@@ -87,3 +89,11 @@ class LeanTests(SynchronousTestCase):
         self.addCleanup(SSL._lib.ERR_clear_error)  # type: ignore[attr-defined]
         with self.assertRaises(MemoryError):
             Lean(SimpleNamespace(_context=SSL._ffi.NULL), True)  # type: ignore[arg-type, attr-defined]
+
+    def test_bindings(self) -> None:
+        """
+        pyOpenSSL is not familiar unless it has all that is taken from its bindings here.
+        """
+        taken = re.findall(r'getattr\(_lib, "(\w+)"', (TOP / "sniproxy/tls/lean.py").read_text())
+        self.assertIn("SSL_set_accept_state", taken)
+        self.assertEqual(set(taken) - set(native._MAKERS), set())
