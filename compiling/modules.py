@@ -18,6 +18,7 @@ COMPILED: Final = (
     "sniproxy.common.keepalive",
     "sniproxy.common.log",
     "sniproxy.common.map",
+    "sniproxy.common.milliseconds",
     "sniproxy.common.phases",
     "sniproxy.common.preread",
     "sniproxy.common.runtime",

@@ -153,6 +153,12 @@ class ILeg(Interface):
         Call the handler once more, soon: the owner stopped before it would block, to let others have their turn.
         """
 
+    def later(step: Callable[[], None]) -> None:
+        """
+        Call C{step} when everybody who is ready by now was told so; at once where nobody knows. If it raises, that is
+        as if the handler had.
+        """
+
     def hold(data: bytes) -> None:
         """
         Put bytes back: they are received next, behind what is held already.

@@ -15,6 +15,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sniproxy.addresses import Address
+from sniproxy.common.milliseconds import milliseconds
 from sniproxy.config.template import ANY, Variable
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def session_time(session: Session) -> str:
     """
     Seconds since the client was accepted, with milliseconds.
     """
-    return format(max(session.clock.now() - session.begun, 0.0), ".3f")  # compiled, an f-string takes twice as long
+    return milliseconds(session.clock.now() - session.begun)
 
 
 def status(session: Session) -> str:

@@ -227,6 +227,7 @@ class Runtime:
         A session is over.
         """
         self.sessions.discard(session)
+        self.network.drop(session)
         if self.stopped and not self.sessions:
             self._finish()
 

@@ -391,10 +391,12 @@ class Session(Waiting):
             close(self.client)
         except Exception:
             self._failed_at_end()
-        self.runtime.ended(self)
-        if self.traffic is not None:
+        traffic = self.traffic
+        if traffic is not None:
             # Whoever counted knows the session: a circle would live until the collector comes, in thousands.
-            self.traffic = Totals(self.traffic)
+            self.runtime.network.drop(traffic)
+            self.traffic = Totals(traffic)
+        self.runtime.ended(self)
 
     def _failed_at_end(self) -> None:
         """

@@ -43,7 +43,6 @@ from sniproxy.config.build import Build
 from sniproxy.errors import ConfigError
 from sniproxy.interfaces import IModule
 from sniproxy.levels import INFO
-from sniproxy.net.legs import nothing
 from sniproxy.net.tls_leg import TlsLeg, failure
 from sniproxy.tls.contexts import ServerContext
 from sniproxy.tls.lean import Lean, whole
@@ -125,9 +124,9 @@ class Handshake:
         tls: TlsLeg = session.runtime.network.start_tls(session.client, connection)
         tls.hungry = tls.tickets_wait = True
         self._tls = session.client = tls
-        tls.handler = self._event
         session.wait_on(self._late)
-        return self._go_on()
+        tls.shake(self._shaken)
+        return WAIT
 
     def _refuse(self, verdict: Any) -> Any:
         """
@@ -157,23 +156,19 @@ class Handshake:
             pass  # the client is gone
         return INTERNAL_SERVER_ERROR
 
-    def _event(self, bits: int) -> None:
-        answer = self._go_on()
+    def _shaken(self, error: OSError | None) -> None:
+        answer = self._verdict(error)
         if answer is not WAIT:
             self._session.stop_waiting()
             self._session.answer(answer)
 
-    def _go_on(self) -> Any:
+    def _verdict(self, error: OSError | None) -> Any:
         session, tls, context, connection = self._session, self._tls, self._context, self._connection
         assert tls is not None and context is not None and connection is not None
-        try:
-            if not tls.handshake():
-                return WAIT
-        except OSError as error:
+        if error is not None:
             session.tls = TlsFacts(connection, NOT_ASKED)
             session.log(level_of(error, "client"), broken(error, HANDSHAKE))
             return INTERNAL_SERVER_ERROR
-        tls.handler = nothing
         tls.wait_with(session.runtime.network.tickets)
         own = None if session.server is self._owner else session.server.scope[VERIFY_CLIENT]
         judgement = judge_client(connection, context, session.runtime.report, own)

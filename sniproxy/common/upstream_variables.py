@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from sniproxy.common.milliseconds import milliseconds
 from sniproxy.config.template import Variable
 
 if TYPE_CHECKING:
@@ -69,9 +70,7 @@ def _time(seconds: float | None) -> str:
     """
     Milliseconds after the point, always three; a dash where there was no such moment.
     """
-    if seconds is None:
-        return "-"
-    return format(seconds if seconds > 0.0 else 0.0, ".3f")
+    return "-" if seconds is None else milliseconds(seconds)
 
 
 VARIABLES: Final = (

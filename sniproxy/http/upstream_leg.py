@@ -300,18 +300,14 @@ class Connecting:
         self._key = (self._peer.address, way.name, way.alpn)
         tls.sessions.offer(leg.connection, self._key)
         leg.brief = True
-        leg.handler = self._shake
         request.wait(way.timeout, self._late)
-        self._shake(0)
+        leg.shake(self._shaken)
 
-    def _shake(self, bits: int) -> None:
+    def _shaken(self, error: OSError | None) -> None:
         request, way, leg = self._request, self._way, self._leg
         tls = way.tls
         assert tls is not None
-        try:
-            if not leg.handshake():
-                return
-        except OSError as error:
+        if error is not None:
             tls.sessions.forget(self._key)
             request.log(level_of(error, "upstream"), broken(error, HANDSHAKE))
             self._fail()

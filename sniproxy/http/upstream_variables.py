@@ -13,6 +13,7 @@ from typing import Any, Final
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from sniproxy.common.milliseconds import milliseconds
 from sniproxy.config.build import Build
 from sniproxy.config.directives import Directive
 from sniproxy.config.template import Variable
@@ -57,7 +58,7 @@ def _time(seconds: float | None) -> str:
     """
     Milliseconds after the point, always three.
     """
-    return NOTHING if seconds is None else format(max(seconds, 0.0), ".3f")
+    return NOTHING if seconds is None else milliseconds(seconds)
 
 
 def _last(request: Any) -> UpstreamState | None:

@@ -14,6 +14,7 @@ from struct import error as StructError
 from struct import unpack_from
 from typing import TYPE_CHECKING, Final
 
+from sniproxy.common.milliseconds import milliseconds
 from sniproxy.config.template import Variable
 from sniproxy.http.credentials import credentials
 from sniproxy.http.phases import BODYLESS
@@ -169,7 +170,7 @@ def request_time(request: Request) -> str:
     """
     Seconds since the first byte, with milliseconds.
     """
-    return format(max(request.clock.now() - request.begun, 0.0), ".3f")  # compiled, an f-string takes twice as long
+    return milliseconds(request.clock.now() - request.begun)
 
 
 def request_id(request: Request) -> str:
@@ -237,7 +238,7 @@ def connection_time(request: Request) -> str:
     """
     Seconds since the client was accepted, with milliseconds.
     """
-    return format(max(request.clock.now() - request.session.begun, 0.0), ".3f")
+    return milliseconds(request.clock.now() - request.session.begun)
 
 
 def https(request: Request) -> str:

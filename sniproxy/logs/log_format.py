@@ -29,12 +29,9 @@ _PIECE: Final = re.compile(
 )
 
 
-_PRINTABLE: Final = bytes(byte for byte in range(32, 127) if byte not in b'"\\')
-
-
 # values that the two escapes leave alone
 def _printable(text: str) -> bool:
-    return text.isascii() and not text.encode("ascii").translate(None, _PRINTABLE)
+    return text.isascii() and text.isprintable() and '"' not in text and "\\" not in text
 
 
 _SAFE_IN_JSON: Final = re.compile(r'[^\x00-\x1f"\\]*').fullmatch

@@ -267,6 +267,12 @@ class ClientDatagrams(DatagramLeg):
         """
         self.call_in(0)
 
+    def later(self, step: Callable[[], None]) -> None:
+        """
+        At once: it is not for datagrams.
+        """
+        step()
+
     def receive(self, limit: int) -> bytes | None:
         """
         @return: one datagram, cut at C{limit}.
@@ -349,6 +355,12 @@ class UpstreamDatagrams(DatagramLeg):
         @see: L{ILeg.again}
         """
         self.poller.again(self.number, self)
+
+    def later(self, step: Callable[[], None]) -> None:
+        """
+        @see: L{ILeg.later}
+        """
+        self.poller.later(step, self)
 
     def receive(self, limit: int) -> bytes | None:
         """

@@ -302,6 +302,12 @@ class SocketLeg(NativeLeg):
         """
         self.poller.again(self.number, self)
 
+    def later(self, step: Callable[[], None]) -> None:
+        """
+        @see: L{ILeg.later}
+        """
+        self.poller.later(step, self)
+
     def send(self, data: bytes | memoryview) -> int:
         """
         @see: L{ILeg.send}

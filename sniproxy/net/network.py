@@ -121,6 +121,12 @@ class Network:
         """
         self.poller.later(step)
 
+    def drop(self, what: Any) -> None:
+        """
+        @see: L{Poller.drop}
+        """
+        self.poller.drop(what)
+
     def stop(self) -> None:
         """
         Watch nothing, wait for nothing.

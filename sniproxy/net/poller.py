@@ -7,6 +7,10 @@ is the other way round, and we wait for the reactor: see L{sniproxy.net.lead}. D
 everything, and never changed. A batch of events can name a descriptor that an earlier event of the same
 batch closed, so descriptors are closed after the batch: until then the number cannot come back as somebody else.
 
+What is done for many legs of a batch is done in waves, the same step for all of them before the next one for any
+(L{Poller.later}; "cohort scheduling", Larus and Parkes 2002): a processor that has just done the same thing does it
+again for a fraction of the time. Between the steps of one handshake OpenSSL fills its caches with other things.
+
 Who stops before it would block asks to be called again; that is a list of our own and not a question to the kernel,
 which knows nothing of bytes that are held in Python or inside OpenSSL, and would be silent about them.
 """
@@ -46,8 +50,10 @@ Of those processes that wait for one listening socket themselves, one is woken, 
 not wait is passed over, and so is an epoll within another one: they lose nothing.
 """
 
-BATCH: Final = 512
-ROUNDS: Final = 8
+BATCH: Final = 64
+"""How many events are handled together: all of them wait for the waves of each other."""
+
+ROUNDS: Final = 64
 """How many batches are drained before the reactor has its turn."""
 
 SEVERAL: Final = 2
@@ -98,7 +104,8 @@ class Poller:
         self._watched: dict[int, Watched] = {}
         self._closing: list[_socket.socket] = []
         self._again: list[tuple[int, Watched]] = []
-        self._after: list[Callable[[], None]] = []
+        self._after: list[tuple[Callable[[], None], Watched | None]] = []
+        self._gone: list[Any] = []
         self._call: IDelayedCall | None = None
         self._busy = False
         self._led = -1
@@ -169,15 +176,24 @@ class Poller:
         if self._watched.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
 
-    def later(self, step: Callable[[], None]) -> None:
+    def later(self, step: Callable[[], None], whose: Watched | None = None) -> None:
         """
-        Call C{step} when the batch that is being handled is over, before the sockets are closed that were closed in
-        it; at once where none is.
+        Call C{step} when all events of the batch have been handled that is being handled, or in the next wave of such
+        steps where one asks for it; at once where there is no batch.
+
+        @param whose: told when it raises, as if its handler had; where it is called at once, that is up to the caller.
         """
         if self._busy:
-            self._after.append(step)
+            self._after.append((step, whose))
         else:
             step()
+
+    def drop(self, what: Any) -> None:
+        """
+        Keep C{what} to the end of the batch: what has come to its end is taken apart together with others.
+        """
+        if self._busy:
+            self._gone.append(what)
 
     def close(self, descriptor: int, sock: _socket.socket) -> None:
         """
@@ -249,12 +265,14 @@ class Poller:
                 theirs = True
         if self._again:
             self._call_again()
-        if self._after:
+        while self._after:
             self._call_after()
         if self._closing:
             for sock in self._closing:
                 sock.close()
             self._closing.clear()
+        if self._gone:
+            self._gone.clear()
         self._busy = False
         return theirs
 
@@ -269,11 +287,14 @@ class Poller:
 
     def _call_after(self) -> None:
         after, self._after = self._after, []
-        for step in after:
+        for step, whose in after:
             try:
                 step()
-            except Exception:
-                self.log.failure("internal error at the end of a turn")
+            except BaseException:
+                if whose is None:
+                    self.log.failure("internal error at the end of a turn")
+                else:
+                    self._failed(whose)
 
     def _wake(self) -> None:
         if self._call is None and self._led < 0 and not self._epoll.closed:

@@ -203,6 +203,12 @@ class PortableLeg:
         self._bits |= AGAIN
         self._soon()
 
+    def later(self, step: Callable[[], None]) -> None:
+        """
+        At once: nothing is known of others.
+        """
+        step()
+
     # Bytes.
 
     @property

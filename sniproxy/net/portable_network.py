@@ -339,6 +339,11 @@ class PortableNetwork:
         """
         step()
 
+    def drop(self, what: Any) -> None:
+        """
+        At once, for the same reason.
+        """
+
     def start_tls(self, leg: Any, connection: Any) -> TlsLeg:
         """
         @see: L{sniproxy.net.network.Network.start_tls}

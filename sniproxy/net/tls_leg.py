@@ -19,7 +19,7 @@ from sniproxy.errors import TlsFailure
 from sniproxy.interfaces import ILeg
 from sniproxy.net.bound import close, receive, send, send_last, set_handler, silent, watch
 from sniproxy.net.channel import ROOM, Channel
-from sniproxy.net.legs import NativeLeg, Owner
+from sniproxy.net.legs import NativeLeg, Owner, nothing
 from sniproxy.net.tickets import Tickets
 
 MOST: Final = 16384
@@ -74,6 +74,7 @@ class TlsLeg(NativeLeg):
     plain = False
 
     __slots__ = (
+        "_agreed",
         "_ahead",
         "_broken",
         "_channel",
@@ -84,7 +85,9 @@ class TlsLeg(NativeLeg):
         "_outgoing",
         "_owed",
         "_place",
+        "_shaken",
         "_spared",
+        "_thinking",
         "brief",
         "established",
         "first_read",
@@ -106,7 +109,10 @@ class TlsLeg(NativeLeg):
         self.tickets_wait = False
         self.held = b""
         self._channel = Channel(connection)
+        self._agreed = False
         self._ahead = b""
+        self._shaken: Callable[[OSError | None], None] | None = None
+        self._thinking = False
         self._late: OSError | None = None
         self._outgoing = b""
         self._owed = 0
@@ -115,7 +121,7 @@ class TlsLeg(NativeLeg):
         self._broken = False
         self._finished = False
         self._end = False
-        self._dry = False
+        self._dry = False  # True where OpenSSL has given all there is, and was fed nothing since
 
     @property
     def connection(self) -> Any:
@@ -190,6 +196,12 @@ class TlsLeg(NativeLeg):
         @see: L{ILeg.again}
         """
         self.raw.again()
+
+    def later(self, step: Callable[[], None]) -> None:
+        """
+        @see: L{ILeg.later}
+        """
+        self.raw.later(step)
 
     def linger(self, flush: Callable[[], bool]) -> None:
         """
@@ -267,28 +279,104 @@ class TlsLeg(NativeLeg):
         @return: whether it is done; else try again at the next edge.
         @raise OSError: it failed; L{TlsFailure} where TLS itself did.
         """
-        while True:
-            if self.hungry:
-                if self._outgoing:
-                    self._flush()
-                if not self._fill():
-                    if self._end:
-                        self._broken = True
-                        raise ConnectionResetError(0, "peer closed connection in SSL handshake")
-                    return False
-            try:
-                done = self._channel.handshake()
-            except SSL.Error as error:
-                raise self._fail(error) from None
-            if done:
-                self.established = True
-                if self.tickets_wait and self._channel.newest():
-                    self._spared = SPARED
-                elif not self.brief:
-                    self._flush()
+        while self._hear():
+            self._think()
+            if self._speak():
                 return True
+        return False
+
+    def shake(self, shaken: Callable[[OSError | None], None]) -> None:
+        """
+        The same until it is done, with the handler of the leg: each step of it together with those of other legs, so
+        that OpenSSL goes on from one to the next with nothing between them.
+
+        @param shaken: called once, perhaps before this returns, with None or what C{handshake} would have raised;
+            not at all if the leg is closed before.
+        """
+        self._shaken = shaken
+        set_handler(self.raw, self._edge)
+        self._next_step()
+
+    def _edge(self, bits: int) -> None:
+        if not self._thinking:
+            self._next_step()
+
+    def _next_step(self) -> None:
+        try:
+            heard = self._hear()
+        except OSError as error:
+            self._tell(error)
+            return
+        if heard:
+            self._thinking = True
+            self.raw.later(self._think_together)
+
+    def _think_together(self) -> None:
+        if self._shaken is not None:
+            try:
+                self._think()
+            except OSError as error:
+                self._tell(error)
+                return
+            self.raw.later(self._speak_together)
+
+    def _speak_together(self) -> None:
+        if self._shaken is not None:
+            self._thinking = False
+            try:
+                done = self._speak()
+            except OSError as error:
+                self._tell(error)
+                return
+            if done:
+                self._tell(None)
+            else:
+                self._next_step()
+
+    def _tell(self, error: OSError | None) -> None:
+        shaken, self._shaken = self._shaken, None
+        assert shaken is not None
+        set_handler(self.raw, nothing)
+        shaken(error)
+
+    def _hear(self) -> bool:
+        """
+        @return: whether OpenSSL can go on.
+        """
+        if self.hungry:
+            if self._outgoing:
+                self._flush()
+            if not self._fill():
+                if self._end:
+                    self._broken = True
+                    raise ConnectionResetError(0, "peer closed connection in SSL handshake")
+                return False
+        return True
+
+    def _think(self) -> None:
+        """
+        Let OpenSSL go on.
+        """
+        try:
+            self._agreed = self._channel.handshake()
+        except SSL.Error as error:
+            raise self._fail(error) from None
+
+    def _speak(self) -> bool:
+        """
+        @return: whether the handshake is done.
+        """
+        if not self._agreed:
             self.hungry = True
             self._flush()
+            return False
+        self.established = True
+        self._dry = not self._channel.fed()
+        if self.tickets_wait and self._channel.newest():
+            self._spared = SPARED
+        elif not self.brief:
+            self._flush()
+        return True
 
     def receive(self, limit: int) -> bytes | None:
         """
@@ -301,20 +389,20 @@ class TlsLeg(NativeLeg):
             raise self._late
         stops = 0
         while True:
-            try:
-                data = self._channel.read(limit)
-            except SSL.Error as error:
-                if self._end and isinstance(error, SSL.SysCallError):
-                    return b""
-                raise self._fail(error) from None
-            self._dry = data is None or 0 < len(data) < limit
-            if data is not None:
-                if self.first_read is not None and data:
-                    self._tell_first_read()
-                return self._more(data, limit) if len(data) == MOST < limit else data
+            if not self._dry:
+                try:
+                    data = self._read(limit)
+                except SSL.Error as error:
+                    if self._end and isinstance(error, SSL.SysCallError):
+                        return b""
+                    raise self._fail(error) from None
+                if data is not None:
+                    if self.first_read is not None and data:
+                        self._tell_first_read()
+                    return self._more(data, limit) if len(data) == MOST < limit else data
             if not self._spared:
                 self._flush()
-            if self._channel.fed() or (self._ahead and self._fill()):
+            if not self._dry or (self._ahead and self._fill()):
                 stops += 1
                 if stops == PATIENCE:
                     self.raw.again()
@@ -334,7 +422,12 @@ class TlsLeg(NativeLeg):
         """
         if self.held or self._ahead or self._end or self._late is not None or not self._dry:
             return False
-        return silent(self.raw) and not self._channel.fed()
+        return silent(self.raw)
+
+    def _read(self, limit: int) -> bytes | None:
+        data = self._channel.read(limit)
+        self._dry = (data is None or 0 < len(data) < limit) and not self._channel.fed()
+        return data
 
     def _more(self, data: bytes, limit: int) -> bytes:
         """
@@ -345,11 +438,10 @@ class TlsLeg(NativeLeg):
         length = len(data)
         while length < limit and (self._channel.fed() or (self._ahead and self._fill())):
             try:
-                piece = self._channel.read(limit - length)
+                piece = self._read(limit - length)
             except SSL.Error as error:
                 self._late = self._fail(error)  # these bytes came before it
                 break
-            self._dry = piece is None or 0 < len(piece) < limit - length
             if piece:
                 pieces.append(piece)
                 length += len(piece)
@@ -409,6 +501,7 @@ class TlsLeg(NativeLeg):
         data = self._ahead or receive(self.raw, AT_ONCE * record)
         if data is None:
             return False
+        self._dry = False
         if data:
             if len(data) <= record:
                 self._channel.feed(data)
@@ -519,6 +612,7 @@ class TlsLeg(NativeLeg):
         self.raw.abort()
 
     def _forget(self) -> None:
+        self._shaken = None
         place, self._place = self._place, None
         if place is not None:
             place.clear()

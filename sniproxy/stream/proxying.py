@@ -297,9 +297,8 @@ class Proxying:
         self._key = (self._peer.address, name, alpn)
         tls.sessions.offer(leg.connection, self._key)
         leg.brief = True
-        leg.handler = self._shake
         session.wait(self._policy.connect_timeout, self._late)
-        self._shake(0)
+        leg.shake(self._shaken)
 
     def _introduce(self, header: bytes) -> bool:
         """
@@ -328,13 +327,10 @@ class Proxying:
         assert self._state is not None
         self._state.peer = ""
 
-    def _shake(self, bits: int) -> None:
+    def _shaken(self, error: OSError | None) -> None:
         session, tls = self._session, self._tls
         assert tls is not None
-        try:
-            if not self._leg.handshake():
-                return
-        except OSError as error:
+        if error is not None:
             tls.sessions.forget(self._key)
             session.log(level_of(error, "upstream"), broken(error, HANDSHAKE))
             self._next()

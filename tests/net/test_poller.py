@@ -7,6 +7,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.trial.unittest import SynchronousTestCase
@@ -218,6 +219,74 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.poller.later(lambda: done.append("at once"))
         self.assertEqual(done, ["handled", number, "at once"])
+
+    def test_waves(self) -> None:
+        """
+        All steps of a wave are taken before the first one of those they ask for, all of it in the same batch.
+        """
+        done: list[str] = []
+
+        def beginning(name: str) -> Callable[[], None]:
+            def second() -> None:
+                done.append(f"{name} again")
+
+            def first() -> None:
+                done.append(name)
+                self.poller.later(second)
+
+            return lambda: self.poller.later(first)
+
+        fars = []
+        for name in "abc":
+            noting, _, far = self.watched()
+            noting.then = beginning(name)
+            fars.append(far)
+        for far in fars:
+            far.send(b"a")
+        self.poller.doRead()
+        self.assertEqual(done, ["a", "b", "c", "a again", "b again", "c again"])
+
+    def test_step_with_a_fault(self) -> None:
+        """
+        Whoever a step belongs to is told that it raised, and is all that is lost.
+        """
+        noting, _, far = self.watched()
+        other, _, _ = self.watched()
+        done: list[str] = []
+
+        def then() -> None:
+            self.poller.later(lambda: done.append(str(1 / 0)), other)
+            self.poller.later(lambda: done.append("done"), noting)
+
+        noting.then = then
+        far.send(b"a")
+        self.poller.doRead()
+        self.assertEqual((done, noting.crashes, other.crashes), (["done"], 0, 1))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_dropped(self) -> None:
+        """
+        What is dropped in a batch lives to its end, and no longer; outside of one nothing keeps it.
+        """
+        noting, _, far = self.watched()
+        kept: list[ref[Any]] = []
+        alive: list[bool] = []
+
+        def then() -> None:
+            thing = Noting()
+            kept.append(ref(thing))
+            self.poller.drop(thing)
+            del thing
+            self.poller.later(lambda: alive.append(kept[0]() is not None))
+
+        noting.then = then
+        far.send(b"a")
+        self.poller.doRead()
+        self.assertEqual(alive, [True])
+        self.assertIsNone(kept[0]())
+        noting.then = None
+        then()
+        self.assertIsNone(kept[1]())
 
     def raising(self, error: BaseException) -> Callable[[], None]:
         """

@@ -15,7 +15,8 @@ from zope.interface.verify import verifyObject
 from sniproxy.errors import TlsFailure
 from sniproxy.interfaces import ILeg
 from sniproxy.net import tls_leg
-from sniproxy.net.legs import LINGER
+from sniproxy.net.legs import LINGER, nothing
+from sniproxy.net.poller import IN
 from sniproxy.net.tickets import WAIT, Tickets
 from sniproxy.net.tls_leg import TlsLeg
 from sniproxy.tls.native import stop_at_records_without_data
@@ -202,7 +203,6 @@ class TlsLegTests(SynchronousTestCase):
         It is silent when all that came was received, down to the last byte of the last record, and until more comes.
         """
         leg, far = self.shaken()
-        self.assertFalse(leg.silent())
         self.assertIsNone(leg.receive(10))
         self.assertTrue(leg.silent())
         for data in (b"a word", noise(16384)):
@@ -785,3 +785,189 @@ class TlsLegTests(SynchronousTestCase):
         self.world.until(lambda: leg.handshake() + bool(far.shake()) == 2)
         end.close()
         self.world.until(lambda: leg.receive(10) == b"")
+
+
+class Below:
+    """
+    A leg in memory, and its far end, which speaks TLS: for who must see the order in which things happen.
+    """
+
+    plain = True
+    owner = None
+
+    def __init__(self, name: str, order: list[str], waiting: list[Any], far: SSL.Connection) -> None:
+        self.handler: Any = None
+        self.closed = False
+        self._name = name
+        self._order = order
+        self._waiting = waiting
+        self._far = far
+
+    def later(self, step: Any) -> None:
+        """
+        Wait for the next wave.
+        """
+        self._waiting.append(step)
+
+    def receive(self, limit: int) -> bytes | None:
+        """
+        What the far end has said.
+        """
+        try:
+            data = bytes(self._far.bio_read(limit))
+        except SSL.WantReadError:
+            return None
+        self._order.append(f"{self._name} receives")
+        return data
+
+    def send(self, data: bytes) -> int:
+        """
+        Let the far end have it.
+        """
+        self._order.append(f"{self._name} sends")
+        return self._far.bio_write(data)
+
+    def again(self) -> None:
+        """
+        Nobody gets that far.
+        """
+
+    def close(self) -> None:
+        """
+        Note it.
+        """
+        self.closed = True
+
+
+class ShakeTests(SynchronousTestCase):
+    """
+    Handshakes that take their steps together.
+    """
+
+    def setUp(self) -> None:
+        """
+        Two servers' legs, each with a client's hello to read.
+        """
+        self.order: list[str] = []
+        self.waiting: list[Any] = []
+        self.told: list[tuple[str, OSError | None]] = []
+        self.fars: dict[str, SSL.Connection] = {}
+        self.legs: dict[str, TlsLeg] = {}
+        for name in "ab":
+            self.begin(name)
+
+    def begin(self, name: str) -> None:
+        """
+        One of them.
+        """
+        far = self.fars[name] = tls.client()
+        self.assertRaises(SSL.WantReadError, far.do_handshake)
+        leg = self.legs[name] = TlsLeg(Below(name, self.order, self.waiting, far), tls.server())
+        leg.hungry = True
+
+    def shake(self) -> None:
+        """
+        Begin with both.
+        """
+        for name, leg in self.legs.items():
+            leg.shake(lambda error, name=name: self.told.append((name, error)))  # type: ignore[misc]
+
+    def wave(self) -> None:
+        """
+        Take all steps that wait.
+        """
+        waiting = self.waiting[:]
+        self.waiting.clear()
+        for step in waiting:
+            step()
+
+    def edges(self) -> None:
+        """
+        Tell all of something new.
+        """
+        for leg in self.legs.values():
+            leg.raw.handler(IN)
+
+    def test_together(self) -> None:
+        """
+        Both receive, then OpenSSL goes on with both, then both send, before anybody receives again.
+        """
+        self.shake()
+        self.assertEqual(self.order, ["a receives", "b receives"])
+        self.wave()
+        self.assertEqual(self.order[2:], [])
+        self.wave()
+        self.assertEqual(self.order[2:], ["a sends", "b sends"])
+        self.assertEqual((self.waiting, self.told), ([], []))
+        for far in self.fars.values():
+            far.do_handshake()
+        self.edges()
+        self.wave()
+        self.assertEqual(self.told, [])
+        self.wave()
+        self.assertEqual(self.told, [("a", None), ("b", None)])
+        self.assertEqual([leg.established for leg in self.legs.values()], [True, True])
+        self.assertIs(self.legs["a"].raw.handler, nothing)
+        self.fars["a"].send(b"a word")
+        self.assertEqual(self.legs["a"].receive(10), b"a word")
+
+    def test_edge_between_the_steps(self) -> None:
+        """
+        An edge while OpenSSL's turn is yet to come asks for no second one.
+        """
+        self.shake()
+        self.edges()
+        self.assertEqual(len(self.waiting), 2)
+        self.wave()
+        self.edges()
+        self.assertEqual(len(self.waiting), 2)
+
+    def test_failure(self) -> None:
+        """
+        What fails one is told with its alert sent, and the other goes on.
+        """
+        self.shake()
+        self.wave()
+        self.wave()
+        self.fars["a"] = tls.client()  # it knows nothing of the handshake, and begins one
+        self.legs["a"].raw._far = self.fars["a"]
+        self.assertRaises(SSL.WantReadError, self.fars["a"].do_handshake)
+        self.fars["b"].do_handshake()
+        self.order.clear()
+        self.edges()
+        self.wave()
+        ((name, error),) = self.told
+        self.assertEqual(name, "a")
+        self.assertIsInstance(error, TlsFailure)
+        self.assertEqual(self.order, ["a receives", "b receives", "a sends"])
+        self.wave()
+        self.assertEqual(self.told[1:], [("b", None)])
+
+    def test_closed_between_the_steps(self) -> None:
+        """
+        Nobody is told of a leg that was closed, whichever step it waited for.
+        """
+        self.shake()
+        self.legs["a"].close()
+        self.wave()
+        self.legs["b"].close()
+        self.wave()
+        self.assertEqual((self.order, self.waiting, self.told), (["a receives", "b receives"], [], []))
+        self.assertTrue(self.legs["a"].raw.closed and self.legs["b"].raw.closed)
+
+    def test_end(self) -> None:
+        """
+        A far end that leaves is told of as one.
+        """
+        self.shake()
+        self.wave()
+        self.wave()
+        raw = self.legs["a"].raw
+        raw.receive = lambda limit: b""
+        raw.handler(IN)
+        self.wave()
+        ((name, error),) = self.told
+        self.assertEqual(name, "a")
+        self.assertIsInstance(error, ConnectionResetError)
+        raw.handler(IN)
+        self.assertEqual((len(self.told), self.waiting), (1, []))

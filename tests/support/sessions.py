@@ -307,6 +307,12 @@ class FakeLeg:
         """
         self._network.due.append(self)
 
+    def later(self, step: Callable[[], None]) -> None:
+        """
+        At once.
+        """
+        step()
+
     def hold(self, data: bytes) -> None:
         """
         @see: L{ILeg.hold}
@@ -540,6 +546,11 @@ class FakeNetwork:
         At once.
         """
         step()
+
+    def drop(self, what: Any) -> None:
+        """
+        At once.
+        """
 
     def relay(self, client: Any, upstream: Any) -> PumpRelay:
         """
