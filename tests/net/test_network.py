@@ -8,6 +8,7 @@ import os
 import select
 import socket
 from typing import Any
+from weakref import ref
 
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.task import Clock
@@ -142,6 +143,27 @@ class NetworkTests(SynchronousTestCase):
         done: list[int] = []
         self.network.later(lambda: done.append(1))
         self.assertEqual(done, [1])
+
+    def test_dropped(self) -> None:
+        """
+        What is dropped while one is being handled lives to its end; else nothing keeps it.
+        """
+        (raw,) = self.keep(self.world.plain_unix())
+        kept: list[ref[Any]] = []
+        alive: list[bool] = []
+
+        def drop(bits: int) -> None:
+            waiter = Waiter()
+            kept.append(ref(waiter))
+            self.network.drop(waiter)
+            del waiter
+            alive.append(kept[-1]() is not None)
+
+        drop(0)
+        raw.handler = drop
+        raw.watch()
+        self.network.poller.doRead()
+        self.assertEqual((alive, [each() for each in kept]), ([False, True], [None, None]))
 
     def test_stop(self) -> None:
         """
