@@ -267,6 +267,25 @@ class SocketLegTests(SynchronousTestCase):
         self.engine.turn()
         self.assertTrue(edges[0] & READABLE)
 
+    def test_later(self) -> None:
+        """
+        What an edge leaves for later is done in the same turn, and if it raises the owner of the leg hears of it.
+        """
+        done: list[str] = []
+        waiter = Waiter()
+        self.leg.owner = waiter
+
+        def handler(bits: int) -> None:
+            self.leg.later(lambda: done.append("later"))
+            self.leg.later(lambda: done.append(str(1 / 0)))
+            done.append("edge")
+
+        self.leg.handler = handler
+        self.leg.watch()
+        self.engine.turn()
+        self.assertEqual((done, waiter.crashes), (["edge", "later"], 1))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_close(self) -> None:
         """
         A closed leg tells nothing, and what it sent is delivered.
