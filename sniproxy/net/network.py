@@ -103,7 +103,7 @@ class Network:
 
         @param connection: see L{sniproxy.net.channel.Channel}.
         """
-        return TlsLeg(leg, connection)
+        return TlsLeg(leg, connection, self.poller if isinstance(leg, SocketLeg) else None)
 
     def relay(self, client: ILeg, upstream: ILeg) -> IRelay:
         """

@@ -56,6 +56,15 @@ BATCH: Final = 64
 ROUNDS: Final = 64
 """How many batches are drained before the reactor has its turn."""
 
+MANY: Final = 32
+"""Handshakes in progress from which on their steps wait for others: with fewer, too few would come to be worth it."""
+
+SHARE: Final = 4
+"""They wait until one of so many takes a step."""
+
+PATIENCE: Final = 0.002
+"""Seconds after which they wait no more; about what five handshakes take."""
+
 SEVERAL: Final = 2
 """Events of a batch after which there are likely to be more by now. With fewer, to ask costs more than it brings."""
 
@@ -88,6 +97,7 @@ class Poller:
     L{close}.
 
     @ivar clock: the reactor, as C{IReactorTime}.
+    @ivar shaking: handshakes in progress, counted by those who L{hold} their steps.
     """
 
     log: ClassVar[Logger] = Logger()
@@ -106,6 +116,9 @@ class Poller:
         self._again: list[tuple[int, Watched]] = []
         self._after: list[tuple[Callable[[], None], Watched | None]] = []
         self._gone: list[Any] = []
+        self._held: list[tuple[Callable[[], None], Watched | None]] = []
+        self._held_until = 0.0
+        self.shaking = 0
         self._call: IDelayedCall | None = None
         self._busy = False
         self._led = -1
@@ -188,6 +201,18 @@ class Poller:
         else:
             step()
 
+    def hold(self, step: Callable[[], None], whose: Watched | None) -> None:
+        """
+        The same for a step of a handshake. Where many are in progress and we would have to wait anyway, it waits for
+        the steps of others for a moment, since the more are taken together the less each costs; nothing else does.
+        """
+        if self._led < 0 or self.shaking < MANY:
+            self.later(step, whose)
+            return
+        if not self._held:
+            self._held_until = self.clock.seconds() + PATIENCE
+        self._held.append((step, whose))
+
     def drop(self, what: Any) -> None:
         """
         Keep C{what} to the end of the batch: what has come to its end is taken apart together with others.
@@ -238,6 +263,9 @@ class Poller:
         @return: whether that is true of the descriptor that we L{lead}.
         """
         theirs = False
+        if self._held:
+            left = max(self._held_until - self.clock.seconds(), 0.0)
+            timeout = left if timeout is None else min(timeout, left)
         for _ in range(self._rounds):
             events = self._epoll.poll(0 if self._again else timeout, BATCH)
             theirs = self._handle(events) or theirs
@@ -265,6 +293,9 @@ class Poller:
                 theirs = True
         if self._again:
             self._call_again()
+        if self._held and (len(self._held) * SHARE >= self.shaking or self.clock.seconds() >= self._held_until):
+            held, self._held = self._held, []
+            self._after += held
         while self._after:
             self._call_after()
         if self._closing:
@@ -324,6 +355,7 @@ class Poller:
                 self._call = None
             self._watched.clear()
             self._again.clear()
+            self._held.clear()
             for sock in self._closing:
                 sock.close()
             self._closing.clear()

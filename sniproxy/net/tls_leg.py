@@ -20,6 +20,7 @@ from sniproxy.interfaces import ILeg
 from sniproxy.net.bound import close, receive, send, send_last, set_handler, silent, watch
 from sniproxy.net.channel import ROOM, Channel
 from sniproxy.net.legs import NativeLeg, Owner, nothing
+from sniproxy.net.poller import Poller
 from sniproxy.net.tickets import Tickets
 
 MOST: Final = 16384
@@ -78,6 +79,7 @@ class TlsLeg(NativeLeg):
         "_ahead",
         "_broken",
         "_channel",
+        "_cohort",
         "_dry",
         "_end",
         "_finished",
@@ -97,11 +99,13 @@ class TlsLeg(NativeLeg):
         "tickets_wait",
     )
 
-    def __init__(self, raw: Any, connection: Any) -> None:
+    def __init__(self, raw: Any, connection: Any, cohort: Poller | None = None) -> None:
         """
         @param connection: see L{Channel}.
+        @param cohort: who lets the steps of handshakes wait for those of others; None for the leg below.
         """
         self.raw = raw
+        self._cohort = cohort
         self.established = False
         self.first_read: Callable[[], None] | None = None
         self.brief = False
@@ -294,6 +298,8 @@ class TlsLeg(NativeLeg):
             not at all if the leg is closed before.
         """
         self._shaken = shaken
+        if self._cohort is not None:
+            self._cohort.shaking += 1
         set_handler(self.raw, self._edge)
         self._next_step()
 
@@ -309,7 +315,10 @@ class TlsLeg(NativeLeg):
             return
         if heard:
             self._thinking = True
-            self.raw.later(self._think_together)
+            if self._cohort is not None:
+                self._cohort.hold(self._think_together, self.raw)
+            else:
+                self.raw.later(self._think_together)
 
     def _think_together(self) -> None:
         if self._shaken is not None:
@@ -334,10 +343,17 @@ class TlsLeg(NativeLeg):
                 self._next_step()
 
     def _tell(self, error: OSError | None) -> None:
-        shaken, self._shaken = self._shaken, None
+        shaken = self._shaken
         assert shaken is not None
+        self._shake_no_more()
         set_handler(self.raw, nothing)
         shaken(error)
+
+    def _shake_no_more(self) -> None:
+        if self._shaken is not None:
+            self._shaken = None
+            if self._cohort is not None:
+                self._cohort.shaking -= 1
 
     def _hear(self) -> bool:
         """
@@ -612,7 +628,7 @@ class TlsLeg(NativeLeg):
         self.raw.abort()
 
     def _forget(self) -> None:
-        self._shaken = None
+        self._shake_no_more()
         place, self._place = self._place, None
         if place is not None:
             place.clear()

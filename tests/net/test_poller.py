@@ -478,6 +478,72 @@ class PollerTests(SynchronousTestCase):
         self.assertFalse(self.poller.wait(None))
         self.assertEqual([noting.edges for noting in notings], [[OUT, IN | OUT, IN | OUT]] * 2)
 
+    def holding(self, steps: list[str], shaking: int) -> list[socket.socket]:
+        """
+        Three whose edges leave a step each, C{shaking} handshakes in progress, and one who leads.
+
+        @return: their far ends.
+        """
+        theirs, _ = self.pair()
+        fars = []
+        for name in "abc":
+            noting, _, far = self.watched()
+            noting.then = lambda name=name, noting=noting: self.poller.hold(lambda: steps.append(name), noting)
+            fars.append(far)
+        self.poller.lead(theirs.fileno())
+        self.poller.shaking = shaking
+        return fars
+
+    def test_hold(self) -> None:
+        """
+        Where many handshakes are in progress, a step waits until a part of them takes one, all in one wave.
+        """
+        steps: list[str] = []
+        fars = self.holding(steps, module.MANY - 1)
+        fars[0].send(b"a")
+        self.poller.wait(0)
+        self.assertEqual(steps, ["a"])  # so few do not wait for each other
+        self.poller.shaking = module.MANY
+        for far in fars[1:]:
+            far.send(b"a")
+        self.poller.wait(0)
+        self.assertEqual(steps, ["a"])
+        self.poller.shaking = module.SHARE * 2  # the others have ended meanwhile
+        self.poller.wait(0)
+        self.assertEqual(sorted(steps[1:]), ["b", "c"])
+
+    def test_held_for_a_moment(self) -> None:
+        """
+        It waits no longer than a moment, which ends the wait for events, too.
+        """
+        steps: list[str] = []
+        fars = self.holding(steps, 1000)
+        fars[0].send(b"a")
+        self.poller.wait(None)
+        self.poller.wait(None)  # comes back, with nothing there
+        self.assertEqual(steps, [])
+        self.reactor.advance(module.PATIENCE)
+        self.poller.wait(None)
+        self.assertEqual(steps, ["a"])
+        fars[1].send(b"a")
+        self.poller.wait(5)
+        self.poller.wait(5)
+        self.assertEqual(steps, ["a"])
+        self.poller.stop()
+        self.assertEqual(steps, ["a"])
+
+    def test_held_by_nobody(self) -> None:
+        """
+        Who does not wait for events himself holds nothing back.
+        """
+        noting, _, far = self.watched()
+        steps: list[int] = []
+        noting.then = lambda: self.poller.hold(lambda: steps.append(1), noting)
+        self.poller.shaking = 1000
+        far.send(b"a")
+        self.poller.doRead()
+        self.assertEqual(steps, [1])
+
     def test_stop_in_a_batch(self) -> None:
         """
         A handler may stop it: no one else is called, and what was being closed is closed.

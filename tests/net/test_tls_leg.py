@@ -16,13 +16,13 @@ from sniproxy.errors import TlsFailure
 from sniproxy.interfaces import ILeg
 from sniproxy.net import tls_leg
 from sniproxy.net.legs import LINGER, nothing
-from sniproxy.net.poller import IN
+from sniproxy.net.poller import IN, Poller
 from sniproxy.net.tickets import WAIT, Tickets
 from sniproxy.net.tls_leg import TlsLeg
 from sniproxy.tls.native import stop_at_records_without_data
 from tests.net.conformance import TlsFar, World, noise
 from tests.support import tls
-from tests.support.legs import Waiter, open_descriptors
+from tests.support.legs import Reactor, Waiter, open_descriptors
 
 
 class TlsLegTests(SynchronousTestCase):
@@ -885,8 +885,7 @@ class ShakeTests(SynchronousTestCase):
         """
         Tell all of something new.
         """
-        for leg in self.legs.values():
-            leg.raw.handler(IN)
+        self.edges_of("".join(self.legs))
 
     def test_together(self) -> None:
         """
@@ -942,6 +941,40 @@ class ShakeTests(SynchronousTestCase):
         self.assertEqual(self.order, ["a receives", "b receives", "a sends"])
         self.wave()
         self.assertEqual(self.told[1:], [("b", None)])
+
+    def test_counted(self) -> None:
+        """
+        Where steps can wait for each other, handshakes are counted as long as they are in progress, however they end.
+        """
+        cohort = Poller(Reactor())
+        self.addCleanup(cohort.stop)
+        for name in "abc":
+            far = self.fars[name] = tls.client()
+            self.assertRaises(SSL.WantReadError, far.do_handshake)
+            self.legs[name] = TlsLeg(Below(name, self.order, self.waiting, far), tls.server(), cohort)
+            self.legs[name].hungry = True
+        self.shake()
+        self.assertEqual(cohort.shaking, 3)
+        self.legs["c"].close()
+        self.assertEqual(cohort.shaking, 2)
+        self.wave()
+        self.fars["a"].do_handshake()
+        self.edges_of("a")
+        self.wave()
+        self.assertEqual(cohort.shaking, 1)
+        self.legs["b"].raw.receive = lambda limit: b""
+        self.edges_of("b")
+        self.assertEqual([name for name, _ in self.told], ["a", "b"])
+        self.assertEqual(cohort.shaking, 0)
+        self.legs["b"].close()
+        self.assertEqual(cohort.shaking, 0)
+
+    def edges_of(self, names: str) -> None:
+        """
+        Tell some of them of something new.
+        """
+        for name in names:
+            self.legs[name].raw.handler(IN)
 
     def test_closed_between_the_steps(self) -> None:
         """
