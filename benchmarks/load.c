@@ -746,8 +746,8 @@ static int on_session(SSL *ssl, SSL_SESSION *session)
 }
 
 /*
- * To verify a chain again and again would take longer than all else that happens here, and the proxy would wait for it:
- * a certificate whose key was found good before is good. That the far end has the key, each handshake proves.
+ * To verify a chain each time would take a sixth of what a client does, for which the proxy would have to wait: a
+ * certificate whose key was found good before is good. That the far end has the key, each handshake proves.
  */
 static int on_certificate(X509_STORE_CTX *store, void *unused)
 {

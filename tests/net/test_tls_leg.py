@@ -203,6 +203,7 @@ class TlsLegTests(SynchronousTestCase):
         It is silent when all that came was received, down to the last byte of the last record, and until more comes.
         """
         leg, far = self.shaken()
+        self.assertTrue(leg.silent())
         self.assertIsNone(leg.receive(10))
         self.assertTrue(leg.silent())
         for data in (b"a word", noise(16384)):
