@@ -180,6 +180,9 @@ class Proxy:
         test.papers.append(lambda: (self.configuration, read_text(self.configuration)))
         test.papers.append(lambda: (self.log_path, read_text(self.log_path)))
         self.program.ready(lambda: read_text(self.pid_path).strip(), f"the pid file of {name}")
+        if kind == NGINX:
+            # It writes the file before it has a worker, and a new worker closes what it has from the master.
+            self.program.ready(lambda: all(map(waits, self.processes())), f"the workers of {name}")
 
     def rewrite(self, text: str) -> None:
         """
@@ -264,22 +267,13 @@ class Proxy:
 
     def descriptors(self) -> list[str]:
         """
-        What its processes hold open, sorted: C{socket}, C{pipe}, C{/a/path}, …
+        What its processes hold open, sorted, see L{held}.
         """
-        found = []
-        for pid in self.processes():
-            folder = f"/proc/{pid}/fd"
-            numbers: list[str] = []
-            with suppress(OSError):  # a process that has just ended has none
-                numbers = os.listdir(folder)
-            for number in numbers:
-                with suppress(OSError):
-                    found.append(re.sub(r":\[\d+\]$", "", os.readlink(f"{folder}/{number}")))
-        return sorted(found)
+        return sorted(each for pid in self.processes() for each in held(pid))
 
     def connections(self) -> int:
         """
-        How many sockets its processes hold that are not listening.
+        How many sockets its processes hold, those that listen among them.
         """
         return self.descriptors().count("socket")
 
@@ -323,6 +317,27 @@ def read_lines(path: str) -> list[Line]:
         match = _LINE.match(raw)
         if match:
             found.append(Line(match["level"], int(match["number"]) if match["number"] else None, match["text"]))
+    return found
+
+
+def waits(pid: int) -> bool:
+    """
+    Whether a process sleeps and holds an epoll descriptor: an event loop that has begun.
+    """
+    state = read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1]
+    return state == ["S"] and "anon_inode:[eventpoll]" in held(pid)
+
+
+def held(pid: int) -> list[str]:
+    """
+    What a process holds open: C{socket}, C{pipe}, C{/a/path}, …
+    """
+    folder = f"/proc/{pid}/fd"
+    found = []
+    with suppress(OSError):  # a process that has just ended has none
+        for number in os.listdir(folder):
+            with suppress(OSError):
+                found.append(re.sub(r":\[\d+\]$", "", os.readlink(f"{folder}/{number}")))
     return found
 
 
