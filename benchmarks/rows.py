@@ -290,7 +290,7 @@ ROWS: Final = (
     ),
     Row(
         name="upstream-defaults",
-        title="The same with the groups of each one's OpenSSL: X25519, ours with ML-KEM besides",
+        title="The same with the groups of each one's OpenSSL, ours with ML-KEM among them",
         kind="answer",
         entrance="hybrid",
         count=2_500,

@@ -83,6 +83,7 @@ COMPILED: Final = (
     "sniproxy.tls.lean",
     "sniproxy.tls.links",
     "sniproxy.tls.sessions",
+    "sniproxy.tls.shares",
     "sniproxy.tls.verify",
     "sniproxy.wire.client_hello",
     "sniproxy.wire.cursor",

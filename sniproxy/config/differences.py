@@ -437,6 +437,16 @@ DIFFERENCES: Final = (
         "A session shall not outlive what it was verified by.",
         "tls/sessions.py",
     ),
+    Difference(
+        ("proxy_ssl", "proxy_ssl_conf_command"),
+        "All groups are offered, but with a key share of the one that the upstream chose within the last minute and no"
+        " other; an upstream that would rather have another asks for it (HelloRetryRequest), and then OpenSSL chooses"
+        " the shares for a minute. Not where `Groups` or `Curves` names them.",
+        "OpenSSL chooses the shares for each connection.",
+        "A share of ML-KEM that is not taken costs more than our own part of the connection; and an upstream that takes"
+        " none of OpenSSL's would cost a round trip each time.",
+        "tls/shares.py",
+    ),
     # groups and limits
     Difference(
         ("proxy_bind",),

@@ -166,7 +166,7 @@ class _Dialling:
             if not leg.handshake():
                 return
         except OSError as error:
-            self._sessions.forget(dialer.key)
+            self._sessions.forget(leg.connection, dialer.key)
             reasons = tuple(reason for _, _, reason in error.reasons) if isinstance(error, TlsFailure) else ()
             failure = HandshakeFailed(f"the TLS handshake failed: {error.strerror or error}", reasons)
             failure.__cause__ = error
@@ -175,7 +175,7 @@ class _Dialling:
         connection, sessions = leg.connection, self._sessions
         judgement = judge_server(connection, self._context, dialer.name, dialer.tls.report)
         if not judgement.ok:
-            sessions.forget(dialer.key)
+            sessions.forget(connection, dialer.key)
             self._finish(CertificateRefused(judgement))
             return
 
@@ -187,10 +187,10 @@ class _Dialling:
             if orderly:
                 keep()
             else:
-                sessions.forget(dialer.key)
+                sessions.forget(connection, dialer.key)
                 release(connection)
 
-        keep()
+        sessions.accept(connection, dialer.key)
         leg.first_read = keep
         leg.handler = nothing
         self._leg = None

@@ -308,19 +308,19 @@ class Connecting:
         tls = way.tls
         assert tls is not None
         if error is not None:
-            tls.sessions.forget(self._key)
+            tls.sessions.forget(leg.connection, self._key)
             request.log(level_of(error, "upstream"), broken(error, HANDSHAKE))
             self._fail()
             return
         judgement = judge_server(leg.connection, tls.context, way.name, request.runtime.report)
         if not judgement.ok:
-            tls.sessions.forget(self._key)
+            tls.sessions.forget(leg.connection, self._key)
             request.error(judgement.message)
             release(leg.connection)
             self._fail()
             return
         keep, connection, key = tls.sessions.keep, leg.connection, self._key
-        keep(connection, key)
+        tls.sessions.accept(connection, key)
         leg.first_read = lambda: keep(connection, key)
         self._ready()
 

@@ -331,18 +331,18 @@ class Proxying:
         session, tls = self._session, self._tls
         assert tls is not None
         if error is not None:
-            tls.sessions.forget(self._key)
+            tls.sessions.forget(self._leg.connection, self._key)
             session.log(level_of(error, "upstream"), broken(error, HANDSHAKE))
             self._next()
             return
         connection = self._leg.connection
         judgement = judge_server(connection, tls.context, self._key[1], session.runtime.report)
         if not judgement.ok:
-            tls.sessions.forget(self._key)
+            tls.sessions.forget(connection, self._key)
             session.error(judgement.message)
             self._next()
             return
-        tls.sessions.keep(connection, self._key)
+        tls.sessions.accept(connection, self._key)
         self._leg.first_read = self._keep_session
         self._established()
 

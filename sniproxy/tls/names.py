@@ -24,6 +24,17 @@ _GROUPS: Final[dict[int, str]] = {
 }
 """By the numbers of the registry of supported groups; OpenSSL has no short names for the hybrids of ML-KEM."""
 
+_IN_LISTS: Final = {
+    **{code: name.lower() for code, name in _GROUPS.items()},
+    0x0017: "secp256r1",
+    0x0029: "curvesm2",
+    0x11EB: "secp256r1mlkem768",
+    0x11EC: "x25519mlkem768",
+    0x11ED: "secp384r1mlkem1024",
+    0x11EE: "curvesm2mlkem768",
+}
+"""The same, as OpenSSL lists them for a handshake and calls the one that was chosen, but in lower case."""
+
 _SIGNATURES: Final = {
     0x0201: "rsa_pkcs1_sha1",
     0x0202: "dsa_sha1",
@@ -74,6 +85,13 @@ def groups(codes: Iterable[int]) -> str:
     C{$ssl_curves}: joined by colons, in the client's order.
     """
     return _listed(codes, _GROUPS)
+
+
+def in_lists(code: int) -> str:
+    """
+    @return: the group as OpenSSL calls it where it is listed for handshakes, in lower case.
+    """
+    return _IN_LISTS.get(code) or unknown(code)
 
 
 def signatures(codes: Iterable[int]) -> str:

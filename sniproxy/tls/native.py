@@ -285,6 +285,7 @@ class TLSConnection(SSL.Connection):
     @ivar good_until: when a session of this connection stops being good, in seconds since the epoch; None as long as
         the peer was not judged, or was refused.
     @ivar offered_until: the same of the session that was offered, if one was.
+    @ivar share: the only group that a key share was sent of; empty where OpenSSL has chosen.
     @ivar signature: the number of the scheme we have signed by; 0 where we have not, or it is not noted.
     @ivar peer_signature: the same of the peer.
     """
@@ -297,6 +298,7 @@ class TLSConnection(SSL.Connection):
     _verify_callback = None
     _verify_helper = None
 
+    share = ""
     signature = 0
     peer_signature = 0
     good_until: float | None = None
@@ -380,6 +382,41 @@ def set_groups(context: SSL.Context, groups: str) -> bool:
     """
     taken: bool = _lib.SSL_CTX_set1_curves_list(context._context, groups.encode("utf-8", "surrogateescape")) == 1
     _lib.ERR_clear_error()
+    return taken
+
+
+_set_groups: Final[Any] = getattr(_lib, "SSL_set1_curves_list", None)
+_group_name: Final[Any] = getattr(_lib, "SSL_get0_group_name", None)
+
+
+def chosen_group(connection: SSL.Connection) -> str:
+    """
+    @return: what OpenSSL calls the group that keys were exchanged in, in lower case; empty before that, and where it
+        cannot be had, or L{offer_groups} cannot.
+    """
+    if _group_name is None or _set_groups is None or _lib.SSL_get_session(connection._ssl) == _ffi.NULL:
+        return ""  # without a session OpenSSL would look for the group at address 0
+    name = _group_name(connection._ssl)
+    return "" if name == _ffi.NULL else str(_ffi.string(name).decode("ascii").lower())
+
+
+def group_list(groups: str) -> Any:
+    """
+    @param groups: names joined by colons, with an asterisk before those to send key shares of.
+    """
+    return _ffi.new("char[]", groups.encode("ascii"))
+
+
+def offer_groups(connection: SSL.Connection, groups: Any) -> bool:
+    """
+    Before a handshake.
+
+    @param groups: see L{group_list}.
+    @return: whether OpenSSL takes them; else all is as before.
+    """
+    taken: bool = _set_groups(connection._ssl, groups) == 1
+    if not taken:
+        _lib.ERR_clear_error()
     return taken
 
 

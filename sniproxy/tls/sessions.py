@@ -1,6 +1,6 @@
 """
 Which session does an upstream get offered? One it gave us before, under the same context, key and still good
-certificate.
+certificate. And with it the key share that it is likely to take, of which L{sniproxy.tls.shares} knows.
 
 Strategy: pyOpenSSL binds a session to its context, so a cache belongs to one context, and a change of authorities,
 revocation lists or depth, which makes a new context, begins with an empty one. The name and the address of the peer
@@ -21,6 +21,7 @@ from OpenSSL import SSL
 from sniproxy.tls import native
 from sniproxy.tls.contexts import ClientContext
 from sniproxy.tls.native import TLSConnection
+from sniproxy.tls.shares import KeyShares
 
 LIMIT: Final = 1024
 """
@@ -47,12 +48,13 @@ class SessionCache:
     the sessions; a connection that one was offered to holds its own reference.
     """
 
-    __slots__ = ("_context", "_kept", "_limit")
+    __slots__ = ("_context", "_kept", "_limit", "_shares")
 
     def __init__(self, context: ClientContext, limit: int = LIMIT) -> None:
         self._context: Final = context
         self._limit: Final = limit
         self._kept: Final[OrderedDict[Hashable, _Kept]] = OrderedDict()
+        self._shares: Final = KeyShares(context, limit)
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -68,6 +70,7 @@ class SessionCache:
         """
         if not self._context.made(connection):
             raise ValueError("the connection is of another context")
+        self._shares.offer(connection, key)
         kept = self._kept.get(key)
         if kept is None:
             return False
@@ -79,10 +82,17 @@ class SessionCache:
         connection.set_session(kept.session)
         return True
 
+    def accept(self, connection: TLSConnection, key: Hashable) -> None:
+        """
+        After L{sniproxy.tls.verify.judge_server} found the upstream good, once: remember what can be of it.
+        """
+        self._shares.note(connection, key)
+        self.keep(connection, key)
+
     def keep(self, connection: TLSConnection, key: Hashable) -> None:
         """
-        After L{sniproxy.tls.verify.judge_server} found the upstream good: remember the newest session it gave. Does
-        nothing where there is none to resume, so it may be called more than once.
+        After L{accept}: remember the newest session the upstream gave. Does nothing where there is none to resume, so
+        it may be called more than once.
         """
         good_until = connection.good_until
         if good_until is None or not self._context.resumes or good_until <= self._context.clock():
@@ -96,10 +106,11 @@ class SessionCache:
             if len(self._kept) > self._limit:
                 self._kept.popitem(last=False)
 
-    def forget(self, key: Hashable) -> None:
+    def forget(self, connection: TLSConnection, key: Hashable) -> None:
         """
-        A handshake that was offered the session failed, or its upstream was refused.
+        A handshake after L{offer} failed, or its upstream was refused.
         """
+        self._shares.forget(connection, key)
         self._kept.pop(key, None)
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.tls import names
+from sniproxy.tls import names, native
+from sniproxy.tls.shares import offered
 from sniproxy.wire.client_hello import ClientHello
 from tests.support import hellos
 
@@ -35,6 +36,20 @@ class NamesTests(SynchronousTestCase):
             ":ecdsa_sha1",
         )
         self.assertEqual((names.groups(()), names.signatures(())), ("", ""))
+
+    def test_in_lists(self) -> None:
+        """
+        OpenSSL takes the names by which groups are listed, for all it offers by itself.
+        """
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        connection = SSL.Connection(context, None)
+        connection.set_connect_state()
+        self.assertRaises(SSL.WantReadError, connection.do_handshake)
+        usual, _ = offered(connection.bio_read(1 << 16))
+        self.assertIn(0x001D, usual)
+        for code in usual:
+            self.assertTrue(native.set_groups(context, names.in_lists(code)), hex(code))
+        self.assertEqual(names.in_lists(0x0A0A), "0x0a0a")
 
     def test_names_of_groups_are_those_of_openssl(self) -> None:
         """

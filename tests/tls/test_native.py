@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.tls import native
 from sniproxy.tls.policies import ClientPolicy, ServerPolicy
+from sniproxy.tls.shares import offered
 from tests.support import pki, tls
 from tests.tls.pump import DH_PARAMETERS, Disk, move, pair, shake
 
@@ -255,6 +256,32 @@ class NativeTests(SynchronousTestCase):
         self.assertTrue(native.set_groups(context, "X25519:prime256v1"))
         self.assertFalse(native.set_groups(context, "bogus"))
         self.assertEqual(native._lib.ERR_peek_error(), 0)
+
+    def test_chosen_group(self) -> None:
+        """
+        It is known after the handshake, where OpenSSL tells it and could be told another one.
+        """
+        disk = Disk()
+        server = ServerPolicy((disk.add("s", pki.leaf(pki.authority("CA"), "s.example.com")),), curves="secp384r1")
+        one, other = disk.client(ClientPolicy()).connection(), disk.server(server).connection()
+        self.assertEqual(native.chosen_group(one), "")
+        shake(one, other)
+        self.assertEqual(native.chosen_group(one), "secp384r1")
+        for gone in ("_group_name", "_set_groups"):
+            patch = self.patch(native, gone, None)
+            self.assertEqual(native.chosen_group(one), "", gone)
+            patch.restore()
+
+    def test_offer_groups(self) -> None:
+        """
+        A connection offers what it is told to; words that OpenSSL does not know change nothing and leave no error.
+        """
+        connection = Disk().client(ClientPolicy()).connection()
+        self.assertTrue(native.offer_groups(connection, native.group_list("secp384r1:*X448")))
+        self.assertFalse(native.offer_groups(connection, native.group_list("x:*y")))
+        self.assertEqual(native._lib.ERR_peek_error(), 0)
+        self.assertRaises(SSL.WantReadError, connection.do_handshake)
+        self.assertEqual(offered(connection.bio_read(1 << 16)), ((0x0018, 0x001E), (0x001E,)))
 
     def test_has_dh_parameters(self) -> None:
         """

@@ -173,10 +173,41 @@ class CacheTests(SessionCase):
         A session that was forgotten is not offered.
         """
         cache = SessionCache(self.client)
-        self.visit(cache)
-        cache.forget("peer")
-        cache.forget("peer")
+        one, _ = self.visit(cache)
+        cache.forget(one, "peer")
+        cache.forget(one, "peer")
         self.assertFalse(cache.offer(self.client.connection(), "peer"))
+
+    def test_shares(self) -> None:
+        """
+        What an upstream chose is remembered when it is accepted, and no more when its handshake failed.
+        """
+        cache = SessionCache(self.client)
+        sent = []
+        for _ in range(2):
+            one, other = self.client.connection(), self.upstream.connection()
+            cache.offer(one, "peer")
+            shake(one, other)
+            judge_server(one, self.client, NAME, no_report)
+            cache.accept(one, "peer")
+            sent.append(one.share)
+        cache.forget(one, "peer")
+        again = self.client.connection()
+        cache.offer(again, "peer")
+        self.assertEqual([*sent, again.share], ["", native.chosen_group(one), ""])
+        self.assertNotEqual(sent[1], "")
+
+    def test_accepted(self) -> None:
+        """
+        What an upstream of TLS 1.2 gave in its handshake is kept as soon as it is accepted.
+        """
+        self.upstream = self.server("TLSv1.2", pki.leaf(CA, NAME))
+        cache = SessionCache(self.client)
+        one, other = self.client.connection(), self.upstream.connection()
+        shake(one, other)
+        judge_server(one, self.client, NAME, no_report)
+        cache.accept(one, "peer")
+        self.assertEqual(len(cache), 1)
 
     def test_other_context(self) -> None:
         """
