@@ -416,7 +416,10 @@ static void server_accept(struct listener *from)
                 die("SSL_new");
             SSL_set_accept_state(c->ssl);
         }
-        watch(c, EPOLLIN);
+        if (from->kind != ANSWER || from->tls)
+            watch(c, EPOLLIN);
+        else if (!server_step(c)) /* a proxy says at once what it has to */
+            conn_free(c);
     }
 }
 
@@ -475,7 +478,8 @@ static void note_time(uint64_t begun)
         latencies[timed++] = (uint32_t)((now() - begun) / 1000);
 }
 
-static void client_open(bool priming)
+/* @return: a connection whose turn it is at once, for a near host has answered already; NULL if there is none. */
+static struct conn *client_open(bool priming)
 {
     uint64_t begun = now();
     int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -507,9 +511,9 @@ static void client_open(bool priming)
         remember("connect: %s", strerror(errno));
         seen.errors++;
         conn_free(c);
-        return;
+        return NULL;
     }
-    watch(c, EPOLLOUT);
+    return c;
 }
 
 enum outcome { LIVES, FINE, SHORT, WRONG };
@@ -569,14 +573,16 @@ static size_t allowance(const struct conn *c)
     return so_far <= (double)c->in ? 0 : least((uint64_t)so_far - c->in, sizeof scratch);
 }
 
-static enum outcome client_step(struct conn *c, uint64_t *left)
+/* @param ready: what epoll has told, or what is to be tried. */
+static enum outcome client_step(struct conn *c, uint32_t ready, uint64_t *left)
 {
     ssize_t got = shake(c);
     if (got != 1)
         return got == AGAIN ? LIVES : WRONG;
     enum outcome outcome = client_put(c);
     size_t allowed = 1;
-    for (int turn = 0; outcome == LIVES && turn < TURNS && (allowed = allowance(c)); turn++) {
+    bool readable = c->ssl || ready & ~(uint32_t)EPOLLOUT;
+    for (int turn = 0; outcome == LIVES && readable && turn < TURNS && (allowed = allowance(c)); turn++) {
         got = take(c, scratch, allowed);
         if (got == AGAIN)
             break;
@@ -585,6 +591,8 @@ static enum outcome client_step(struct conn *c, uint64_t *left)
         if (!got)
             return client_end(c);
         outcome = client_feed(c, scratch, (size_t)got);
+        if (outcome == LIVES && ready & EPOLLRDHUP && !(ready & EPOLLERR) && (size_t)got < allowed)
+            return client_end(c); /* that was all, and the end has come */
     }
     if (outcome != LIVES)
         return outcome;
@@ -608,15 +616,16 @@ static enum outcome client_step(struct conn *c, uint64_t *left)
     }
     bool more = c->head < prefix_length || c->out < c->out_total;
     /* Never 0: that is for those who are not watched yet. */
-    watch(c, (allowed ? (uint32_t)EPOLLIN : (uint32_t)EPOLLPRI) | (more ? (uint32_t)EPOLLOUT : 0));
+    uint32_t end = c->kind == ANSWER && !c->ssl ? (uint32_t)EPOLLRDHUP : 0;
+    watch(c, (allowed ? (uint32_t)EPOLLIN : (uint32_t)EPOLLPRI) | end | (more ? (uint32_t)EPOLLOUT : 0));
     return LIVES;
 }
 
 /* One connection's turn. @return: how many more of them are held now: 1, 0 or -1. */
-static int turn_of(struct conn *c, uint64_t *left)
+static int turn_of(struct conn *c, uint32_t ready, uint64_t *left)
 {
     bool was_held = c->held;
-    enum outcome outcome = client_step(c, left);
+    enum outcome outcome = client_step(c, ready, left);
     if (outcome == LIVES) {
         if (c->held == was_held)
             return 0;
@@ -679,7 +688,9 @@ static void run(uint64_t left, uint64_t at_once, bool priming)
     for (;;) {
         while (to_open && live - held < opening) {
             to_open--;
-            client_open(priming);
+            struct conn *c = client_open(priming);
+            if (c)
+                held += (uint64_t)turn_of(c, EPOLLOUT, &left);
         }
         if (!live)
             return;
@@ -709,11 +720,11 @@ static void run(uint64_t left, uint64_t at_once, bool priming)
             struct conn *c = events[at].data.ptr;
             if (!c)
                 return;
-            held += (uint64_t)turn_of(c, &left);
+            held += (uint64_t)turn_of(c, events[at].events, &left);
         }
         for (uint64_t at = 0; want.pace && at < keeping; at++)
             if (kept[at] && (kept[at]->interest & EPOLLPRI || kept[at]->ssl) && allowance(kept[at]))
-                turn_of(kept[at], &left);
+                turn_of(kept[at], EPOLLIN, &left);
     }
 }
 

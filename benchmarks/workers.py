@@ -17,7 +17,7 @@ from benchmarks.proxies import Kind
 from benchmarks.report import NOTHING, Results, figure, spread, table
 from benchmarks.rows import Row
 
-MOST_ROUNDS: Final = 3
+MOST_ROUNDS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
