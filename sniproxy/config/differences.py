@@ -439,12 +439,15 @@ DIFFERENCES: Final = (
     ),
     Difference(
         ("proxy_ssl", "proxy_ssl_conf_command"),
-        "All groups are offered, but with a key share of the one that the upstream chose within the last minute and no"
-        " other; an upstream that would rather have another asks for it (HelloRetryRequest), and then OpenSSL chooses"
-        " the shares for a minute. Not where `Groups` or `Curves` names them.",
+        "All groups are offered; but when eight connections in a row have chosen the same group of OpenSSL's shares,"
+        " the next have a key share of that group and no other. One in 16 still has OpenSSL's, and so has the first"
+        " after a minute. One that chooses otherwise, asks for another (HelloRetryRequest), fails or is too slow leaves"
+        " the shares to OpenSSL for an hour. Not where `Groups`, `Curves` or `ECDHParameters` name groups. Where"
+        " several behind one address choose differently, some connections may have the group of their neighbours"
+        " before that is noticed.",
         "OpenSSL chooses the shares for each connection.",
-        "A share of ML-KEM that is not taken costs more than our own part of the connection; and an upstream that takes"
-        " none of OpenSSL's would cost a round trip each time.",
+        "A share of ML-KEM that is not taken costs as much as our own part of the connection; and an upstream that"
+        " takes none of OpenSSL's would cost a round trip each time.",
         "tls/shares.py",
     ),
     # groups and limits

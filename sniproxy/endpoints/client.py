@@ -218,6 +218,7 @@ class _Dialling:
             trying.cancel()
         leg, self._leg = self._leg, None
         if leg is not None:
+            self._sessions.forget(leg.connection, self._dialer.key)  # it takes too long
             leg.handler = nothing
             leg.owner = None
             leg.close()

@@ -248,6 +248,8 @@ class Connecting:
             leg.close()
 
     def _late(self) -> None:
+        if self._key is not None and self._way.tls is not None:
+            self._way.tls.sessions.forget(self._leg.connection, self._key)
         self._request.error("upstream timed out (110: Connection timed out)")
         self._fail(late=True)
 

@@ -223,6 +223,8 @@ class Proxying:
     def _late(self) -> None:
         if self._leg is None:
             self._call_it_proxying()
+        elif self._tls is not None and self._key is not None:
+            self._tls.sessions.forget(self._leg.connection, self._key)
         self._session.error("upstream timed out (110: Connection timed out)")
         self._next()
 

@@ -108,7 +108,7 @@ class SessionCache:
 
     def forget(self, connection: TLSConnection, key: Hashable) -> None:
         """
-        A handshake after L{offer} failed, or its upstream was refused.
+        A handshake after L{offer} failed or took too long, or its upstream was refused.
         """
         self._shares.forget(connection, key)
         self._kept.pop(key, None)

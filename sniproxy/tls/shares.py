@@ -1,13 +1,17 @@
 """
-Which key share does an upstream get in our ClientHello? One of the group that it chose last time (RFC 8446 section
+Which key share does an upstream get in our ClientHello? One of the group that it keeps choosing (RFC 8446 section
 4.2.8).
 
 Strategy: OpenSSL cannot know what the far end will choose. It sends shares of two groups, X25519MLKEM768 and X25519;
 what is not chosen was computed in vain, and where neither is, the upstream has to ask for another hello. But we meet
-the same upstreams again. All groups stay on offer, in OpenSSL's own order, and only the shares are fewer: an upstream
-that would rather have another group asks for it with a HelloRetryRequest. After that OpenSSL chooses the shares again
-for a while, since several machines behind one address need not choose alike. And no choice is remembered for longer
-than that, since there are servers that take the share they find, though they know a better group by now.
+the same upstreams again. All groups stay on offer, in OpenSSL's own order; only the shares are fewer, so an upstream
+that wants another group can ask for it with a HelloRetryRequest.
+
+Not all do: there are servers that take the share they find though they know a better group, and behind one address may
+be several that do not choose alike. What they would choose is only seen where OpenSSL sends its shares. So L{AGREED}
+connections in a row have to agree before shares are fewer; one in L{EVERY} asks anew for as long as they are, and so
+does the first after L{CONFIRMED} seconds; and one that chooses otherwise, asks for another hello or fails gives the
+choice of the shares back to OpenSSL for L{DOUBTED} seconds.
 
 Groups that a configuration names are left to OpenSSL, and so is everything where it does not do what is said here.
 """
@@ -29,10 +33,10 @@ LIMIT: Final = 1024
 """
 Upstreams of one context.
 """
-PERIOD: Final = 60.0
-"""
-For how many seconds something is remembered.
-"""
+AGREED: Final = 8
+EVERY: Final = 16
+CONFIRMED: Final = 60.0
+DOUBTED: Final = 3600.0
 
 SUPPORTED_GROUPS: Final = 10
 KEY_SHARE: Final = 51
@@ -41,19 +45,23 @@ _BEFORE_SESSION_ID: Final = 5 + 4 + 2 + 32
 
 class _Choice:
     """
-    What an upstream chose.
+    What an upstream chose of OpenSSL's shares.
 
-    @ivar group: see L{native.chosen_group}.
-    @ivar listed: what to offer it, see L{KeyShares.listed}; None to leave it to OpenSSL.
+    @ivar group: see L{native.chosen_group}; empty as long as OpenSSL is to choose the shares.
+    @ivar agreed: how many connections in a row have chosen it.
+    @ivar listed: what to offer, see L{KeyShares.listed}; None to leave it to OpenSSL.
     @ivar until: how long that holds, in seconds since the epoch.
+    @ivar met: how many connections were made since.
     """
 
-    __slots__ = ("group", "listed", "until")
+    __slots__ = ("agreed", "group", "listed", "met", "until")
 
-    def __init__(self, group: str, listed: Any, until: float) -> None:
-        self.group: Final = group
-        self.listed: Final = listed
-        self.until: Final = until
+    def __init__(self, group: str, until: float) -> None:
+        self.group = group
+        self.agreed = 1
+        self.listed: Any = None
+        self.until = until
+        self.met = 0
 
 
 class KeyShares:
@@ -77,36 +85,43 @@ class KeyShares:
         @param key: as L{sniproxy.tls.sessions.SessionCache.offer}.
         """
         choice = self._chosen.get(key)
-        if choice is None or choice.listed is None or choice.until <= self._context.clock():
+        if choice is None or choice.listed is None:
+            return
+        choice.met += 1
+        if choice.met % EVERY == 0 or choice.until <= self._context.clock():
             return
         if native.offer_groups(connection, choice.listed):
             connection.share = choice.group
 
     def note(self, connection: TLSConnection, key: Hashable) -> None:
         """
-        After the handshake: remember what the upstream has chosen.
+        After the handshake: what has the upstream chosen?
         """
         group = native.chosen_group(connection)
         if not group or group == connection.share:
             return
         known = self._chosen.get(key)
         if connection.share:
-            self._remember(key, group, None)
-        elif known is None or known.until <= self._context.clock():
-            self._remember(key, group, self.listed(group))
-        elif known.group != group:
-            self._remember(key, group, None)
+            self._remember(key, _Choice("", self._context.clock() + DOUBTED))
+        elif known is None or (not known.group and known.until <= self._context.clock()):
+            self._remember(key, _Choice(group, self._context.clock() + CONFIRMED))
+        elif known.group == group:
+            known.agreed += 1
+            known.until = self._context.clock() + CONFIRMED
+            if known.agreed == AGREED:
+                known.listed = self.listed(group)
+        elif known.group:
+            self._remember(key, _Choice("", self._context.clock() + DOUBTED))
 
     def forget(self, connection: TLSConnection, key: Hashable) -> None:
         """
-        The handshake failed, or the upstream was refused: OpenSSL chooses for a while, in case it was the share.
+        The handshake failed or took too long, or the upstream was refused: it may have been for the share.
         """
         if connection.share:
-            self._remember(key, "", None)
+            self._remember(key, _Choice("", self._context.clock() + DOUBTED))
 
-    def _remember(self, key: Hashable, group: str, listed: Any) -> None:
-        self._chosen[key] = _Choice(group, listed, self._context.clock() + PERIOD)
-        self._chosen.move_to_end(key)
+    def _remember(self, key: Hashable, choice: _Choice) -> None:
+        self._chosen[key] = choice
         if len(self._chosen) > self._limit:
             self._chosen.popitem(last=False)
 

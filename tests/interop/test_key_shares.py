@@ -5,6 +5,9 @@ ClientHellos it needs; nginx, whose OpenSSL sends the same share each time, is t
 
 from __future__ import annotations
 
+import socket
+
+from sniproxy.tls.shares import AGREED
 from tests.support import clients, pki
 from tests.support.ports import free_port, free_ports
 from tests.support.programs import Program, need
@@ -29,9 +32,9 @@ class KeyShares(ProxyTestCase):
         self.upstream = free_port()
         self.stream, self.web = free_ports(2)
         self.edge = self.proxy(
-            "stream { proxy_ssl_protocols TLSv1.3;\n"
+            "stream { proxy_ssl_protocols TLSv1.3; proxy_connect_timeout 1s;\n"
             "server { listen 127.0.0.1:@stream@; proxy_pass 127.0.0.1:@upstream@; proxy_ssl on; } }\n"
-            "http { server { listen 127.0.0.1:@web@; proxy_ssl_protocols TLSv1.3;\n"
+            "http { server { listen 127.0.0.1:@web@; proxy_ssl_protocols TLSv1.3; proxy_connect_timeout 1s;\n"
             "location / { proxy_pass https://127.0.0.1:@upstream@; } } }",
             stream=self.stream,
             web=self.web,
@@ -62,18 +65,36 @@ class KeyShares(ProxyTestCase):
 
     def test_groups(self) -> None:
         """
-        The second connection has the right share. When the upstream wants another group it gets that, too, and so does
-        the next.
+        After some connections the next has the right share. When the upstream wants another group it gets that, too,
+        and so do those behind it.
         """
         for port in (self.stream, self.web):
             server = self.server(f"first {port}", "P-384")
-            self.assertEqual([self.hellos(server, port) for _ in range(3)], [2, self.AGAIN, self.AGAIN])
+            self.assertEqual([self.hellos(server, port) for _ in range(AGREED)], [2] * AGREED)
+            self.assertEqual([self.hellos(server, port) for _ in range(3)], [self.AGAIN] * 3)
             server.stop()
             server = self.server(f"second {port}", "P-521")
             self.assertEqual([self.hellos(server, port) for _ in range(2)], [2, 2])
             server.stop()
             server = self.server(f"third {port}", "X25519")
             self.assertEqual([self.hellos(server, port) for _ in range(2)], [1, 1])
+            server.stop()
+
+    def test_silence(self) -> None:
+        """
+        If an upstream does not answer in time it may be for the share: the next gets OpenSSL's.
+        """
+        for port in (self.stream, self.web):
+            server = self.server(f"first {port}", "P-384")
+            for _ in range(AGREED):
+                self.hellos(server, port)
+            self.assertEqual(self.hellos(server, port), self.AGAIN)
+            server.stop()
+            with socket.create_server(("127.0.0.1", self.upstream)), clients.plain(port) as connection:
+                connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                self.assertNotIn(b"TLSv1.3", clients.read_all(connection))
+            server = self.server(f"second {port}", "P-384")
+            self.assertEqual([self.hellos(server, port) for _ in range(2)], [2, 2])
             server.stop()
 
 

@@ -14,6 +14,7 @@ from sniproxy.tls.contexts import ClientContext, ServerContext
 from sniproxy.tls.native import TLSConnection
 from sniproxy.tls.policies import ClientPolicy, ServerPolicy
 from sniproxy.tls.sessions import SessionCache, release, resumable, session_id
+from sniproxy.tls.shares import AGREED
 from sniproxy.tls.verify import judge_server
 from tests.support import pki
 from tests.tls.pump import NOW, Disk, move, read, settle, shake
@@ -184,7 +185,7 @@ class CacheTests(SessionCase):
         """
         cache = SessionCache(self.client)
         sent = []
-        for _ in range(2):
+        for _ in range(AGREED + 1):
             one, other = self.client.connection(), self.upstream.connection()
             cache.offer(one, "peer")
             shake(one, other)
@@ -194,8 +195,8 @@ class CacheTests(SessionCase):
         cache.forget(one, "peer")
         again = self.client.connection()
         cache.offer(again, "peer")
-        self.assertEqual([*sent, again.share], ["", native.chosen_group(one), ""])
-        self.assertNotEqual(sent[1], "")
+        self.assertEqual([*sent, again.share], [*[""] * AGREED, native.chosen_group(one), ""])
+        self.assertNotEqual(one.share, "")
 
     def test_accepted(self) -> None:
         """
