@@ -29,6 +29,7 @@ from sniproxy.service.sockets import (
     open_sockets,
     queues_of,
 )
+from tests.support.ports import free_port
 from tests.support.sessions import configured
 
 LOOPBACK = Address("inet", "127.0.0.1", 0)
@@ -297,15 +298,6 @@ class QueuesTests(SocketsCase):
         servers = "\n".join(f"server {{ listen {listen}; proxy_pass 192.0.2.1:1; }}" for listen in listens)
         return configured(f"stream {{\n{servers}\n}}")
 
-    def port(self) -> int:
-        """
-        One that is free.
-        """
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            number: int = sock.getsockname()[1]
-        return number
-
     def open_all(self, build: Build, kept: Queues, workers: int) -> Queues:
         """
         Open, and close in the end.
@@ -320,7 +312,7 @@ class QueuesTests(SocketsCase):
         """
         Workers share one socket of an address; with reuseport each has one of its own, but of a unix socket.
         """
-        one, two = self.port(), self.port()
+        one, two = free_port(), free_port()
         unix = f"unix:{self.path('a')}"
         queues = self.open_all(self.build_inet(f"127.0.0.1:{one}", f"127.0.0.1:{two} reuseport", unix), {}, 3)
         self.assertEqual([len(sockets) for sockets in queues.values()], [1, 3, 1])
@@ -333,7 +325,7 @@ class QueuesTests(SocketsCase):
         """
         Those there are are kept, with new options; what is missing is made; what is too much is closed in the end.
         """
-        port = self.port()
+        port = free_port()
         address = Address("inet", "127.0.0.1", port)
         plain = self.open_all(self.build_inet(f"127.0.0.1:{port}"), {}, 2)
         two = self.open_all(self.build_inet(f"127.0.0.1:{port} reuseport"), plain, 2)
@@ -351,7 +343,7 @@ class QueuesTests(SocketsCase):
         """
         If one cannot be had no new one stays, and those that were there do.
         """
-        port, other = self.port(), self.port()
+        port, other = free_port(), free_port()
         address = Address("inet", "127.0.0.1", port)
         kept = self.open_all(self.build_inet(f"127.0.0.1:{port} reuseport"), {}, 2)
         before = len(os.listdir("/proc/self/fd"))

@@ -20,6 +20,7 @@ from sniproxy.service.demo.certificates import authority
 from sniproxy.service.demo.machines import HIGHEST, LOWEST, Ports, choose_ports, is_free
 from sniproxy.service.load import load
 from tests.support import pki
+from tests.support.ports import free_port
 from tests.support.programs import ROOT, read_text
 
 PORTS = Ports(*range(20001, 20001 + len(astuple(Ports()))))
@@ -197,9 +198,10 @@ class ChooseTests(SynchronousTestCase):
         """
         A port where somebody listens is not free, and is free when they have left.
         """
+        port = free_port()  # and not one of the system's, which somebody else may be given in between
         with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("127.0.0.1", port))
             sock.listen()
-            port = sock.getsockname()[1]
             self.assertFalse(is_free(port))
         self.assertTrue(is_free(port))
