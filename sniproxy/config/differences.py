@@ -446,7 +446,7 @@ DIFFERENCES: Final = (
         " several behind one address choose differently, some connections may have the group of their neighbours"
         " before that is noticed.",
         "OpenSSL chooses the shares for each connection.",
-        "A share of ML-KEM that is not taken costs as much as our own part of the connection; and an upstream that"
+        "A share of ML-KEM that is not taken costs half as much as our part of the connection; and an upstream that"
         " takes none of OpenSSL's would cost a round trip each time.",
         "tls/shares.py",
     ),

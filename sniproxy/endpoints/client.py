@@ -166,7 +166,6 @@ class _Dialling:
             if not leg.handshake():
                 return
         except OSError as error:
-            self._sessions.forget(leg.connection, dialer.key)
             reasons = tuple(reason for _, _, reason in error.reasons) if isinstance(error, TlsFailure) else ()
             failure = HandshakeFailed(f"the TLS handshake failed: {error.strerror or error}", reasons)
             failure.__cause__ = error
@@ -175,7 +174,6 @@ class _Dialling:
         connection, sessions = leg.connection, self._sessions
         judgement = judge_server(connection, self._context, dialer.name, dialer.tls.report)
         if not judgement.ok:
-            sessions.forget(connection, dialer.key)
             self._finish(CertificateRefused(judgement))
             return
 
@@ -218,7 +216,7 @@ class _Dialling:
             trying.cancel()
         leg, self._leg = self._leg, None
         if leg is not None:
-            self._sessions.forget(leg.connection, self._dialer.key)  # it takes too long
+            self._sessions.forget(leg.connection, self._dialer.key)  # failed, refused or too slow
             leg.handler = nothing
             leg.owner = None
             leg.close()

@@ -138,9 +138,9 @@ class KeyShares:
     def _tried(self, group: str) -> Any:
         if self._context.policy.curves != "auto":
             return None
-        usual, shares = offered(_hello(self._context.connection()))
+        usual, _ = offered(_hello(self._context.connection()))
         called = [names.in_lists(code) for code in usual]
-        if not shares or group not in called:
+        if group not in called:
             return None
         listed = native.group_list(":".join(f"*{name}" if name == group else name for name in called))
         connection = self._context.connection()
@@ -152,6 +152,8 @@ class KeyShares:
 
 def offered(hello: bytes) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """
+    What OpenSSL says by itself; C{wire/} reads what strangers say, and is another room.
+
     @param hello: a ClientHello that OpenSSL has written, in one record.
     @return: the groups it supports, and those it has shares of.
     """

@@ -27,6 +27,7 @@ from sniproxy.endpoints.engine import _engines
 from sniproxy.endpoints.failures import CertificateRefused, HandshakeFailed
 from sniproxy.errors import ConfigError, TlsFailure
 from sniproxy.tls.policies import ClientPolicy, ServerPolicy
+from sniproxy.tls.shares import AGREED, offered
 from tests.endpoints.loopback import HOST, Asking, LoopbackCase, reactor
 from tests.endpoints.memory import Disk, Echo, Kept, MemoryPort, drain
 from tests.support import pki
@@ -253,6 +254,44 @@ class InMemoryTests(SynchronousTestCase):
         connecting.cancel()
         self.failureResultOf(connecting, ConnectingCancelledError)
         self.nothing_left()
+
+    def test_doubts(self) -> None:
+        """
+        An upstream gets one key share after a while, until a handshake with it fails, is given up, or ends with a
+        certificate that is refused: then OpenSSL chooses the shares again.
+        """
+        stranger = self.disk.add("stranger", pki.leaf(pki.authority("Another"), "a.example"))
+
+        def leave(connecting: Deferred[Any]) -> None:
+            self.inner.lines[0].lose()
+            self.failureResultOf(connecting, HandshakeFailed)
+
+        def give_up(connecting: Deferred[Any]) -> None:
+            connecting.cancel()
+            self.failureResultOf(connecting, ConnectingCancelledError)
+            self.inner.lines[0].lose()
+
+        def refuse(connecting: Deferred[Any]) -> None:
+            self.answer(stranger)
+            self.failureResultOf(connecting, CertificateRefused)
+            self.inner.lines[0].lose()
+
+        for failing in (leave, give_up, refuse):
+            endpoint = self.endpoint()
+            for _ in range(AGREED):
+                connecting = endpoint.connect(self.factory)
+                self.answer()
+                protocol: Any = self.successResultOf(connecting)
+                protocol.transport.loseConnection()
+                self.reactor.advance(0)
+                self.inner.lines.pop().lose()
+            failing(endpoint.connect(self.factory))
+            self.inner.lines.clear()
+            connecting = endpoint.connect(self.factory)
+            self.assertEqual(len(offered(self.inner.lines[0].heard())[1]), 2, failing.__name__)
+            leave(connecting)
+            self.inner.lines.clear()
+            self.nothing_left()
 
     def test_no_protocol(self) -> None:
         """

@@ -18,7 +18,7 @@ class KeyShares(ProxyTestCase):
     """
     TLS to an upstream of TLS 1.3 that takes one group only, and not one that OpenSSL sends shares of.
 
-    @cvar AGAIN: how many ClientHellos the second connection to the same upstream takes.
+    @cvar AGAIN: how many ClientHellos a connection takes once the upstream is known.
     """
 
     AGAIN = 1
@@ -32,9 +32,9 @@ class KeyShares(ProxyTestCase):
         self.upstream = free_port()
         self.stream, self.web = free_ports(2)
         self.edge = self.proxy(
-            "stream { proxy_ssl_protocols TLSv1.3; proxy_connect_timeout 1s;\n"
+            "stream { proxy_ssl_protocols TLSv1.3; proxy_connect_timeout 3s;\n"
             "server { listen 127.0.0.1:@stream@; proxy_pass 127.0.0.1:@upstream@; proxy_ssl on; } }\n"
-            "http { server { listen 127.0.0.1:@web@; proxy_ssl_protocols TLSv1.3; proxy_connect_timeout 1s;\n"
+            "http { server { listen 127.0.0.1:@web@; proxy_ssl_protocols TLSv1.3; proxy_connect_timeout 3s;\n"
             "location / { proxy_pass https://127.0.0.1:@upstream@; } } }",
             stream=self.stream,
             web=self.web,
