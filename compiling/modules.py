@@ -65,6 +65,7 @@ COMPILED: Final = (
     "sniproxy.net.datagrams",
     "sniproxy.net.lead",
     "sniproxy.net.legs",
+    "sniproxy.net.lingering",
     "sniproxy.net.look",
     "sniproxy.net.network",
     "sniproxy.net.pipes",

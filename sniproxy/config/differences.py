@@ -319,6 +319,16 @@ DIFFERENCES: Final = (
         "net/relay.py",
     ),
     Difference(
+        ("proxy_pass", "proxy_half_close"),
+        "A connection whose far end does not have all of its bytes when the session is over is closed when it has, or"
+        " after 30 seconds; 128 at a time in each worker. On Twisted's transports (where there is no epoll) it is as in"
+        " nginx.",
+        "It is closed at once: what the far end says afterwards makes the system reset it, and the rest is lost. A TLS"
+        " 1.3 upstream that is late with its session tickets loses the end of what it was sent.",
+        "Bytes that were taken are delivered.",
+        "net/lingering.py",
+    ),
+    Difference(
         ("listen", "proxy_protocol_timeout"),
         "What is wrong with a PROXY header of version 2 that is too short for its addresses is in the error log.",
         "It ends the session without a line.",

@@ -44,8 +44,8 @@ class Lease:
 
 class Engine:
     """
-    What the endpoints of one reactor share. Owns the network, which ends with the last lease, or with what still
-    lingers then.
+    What the endpoints of one reactor share. Owns the network, which ends with the last lease, or with what still has
+    last words then; sockets that only stay to see their bytes delivered end with it.
 
     @ivar reactor: Twisted's.
     @ivar network: the best there is for the reactor.

@@ -22,6 +22,7 @@ from zope.interface import classImplements
 
 from sniproxy.addresses import Address
 from sniproxy.interfaces import ILeg
+from sniproxy.net.lingering import linger, undelivered
 from sniproxy.net.poller import ENDED, IN, PRI, RDHUP, Poller
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ LINGER: Final = 3.0
 _NOW: Final = int(MSG_DONTWAIT)
 PEEK: Final = int(MSG_DONTWAIT | MSG_PEEK)
 """Plain numbers: to join the flags of C{socket} costs more than the call they are for."""
+
+FLIGHT: Final = 4096
+"""Bytes that any connection takes to the far end at once, with a bit to spare (RFC 6928 §2)."""
 
 _MORE: Final = _NOW | int(getattr(_names, "MSG_MORE", 0))
 """The end follows at once, and can go in the same segment."""
@@ -158,12 +162,13 @@ class SocketLeg(NativeLeg):
 
     @ivar sock: the socket, for relays that move its bytes themselves.
     @ivar owner: who is told when a handler raised.
+    @ivar sent: bytes the kernel took from L{send} and L{send_last}.
     @ivar told: what edges have said and nobody has answered; C{IN} as long as nothing is known.
     """
 
     connection = None
 
-    __slots__ = ("_local", "_peer", "handler", "held", "number", "owner", "poller", "sock", "told", "watched")
+    __slots__ = ("_local", "_peer", "handler", "held", "number", "owner", "poller", "sent", "sock", "told", "watched")
 
     def __init__(self, poller: Poller, sock: _socket.socket, peer: Address | None = None) -> None:
         if sock.gettimeout():  # somebody called socket.setdefaulttimeout(): recv would wait that long
@@ -176,6 +181,7 @@ class SocketLeg(NativeLeg):
         self.owner: Owner | None = None
         self.watched = False
         self.told = IN
+        self.sent = 0
         self._peer = peer
         self._local: Address | None = None
 
@@ -313,14 +319,18 @@ class SocketLeg(NativeLeg):
         @see: L{ILeg.send}
         """
         try:
-            return self.sock.send(data, _NOW)
+            sent = self.sock.send(data, _NOW)
         except BlockingIOError:
             return 0
+        self.sent += sent
+        return sent
 
     def send_last(self, data: bytes | memoryview) -> int:
         """
         @see: L{ILeg.send_last}
         """
+        if self.sent + len(data) > FLIGHT:
+            return self.send(data)
         try:
             return self.sock.send(data, _MORE)
         except BlockingIOError:
@@ -350,7 +360,16 @@ class SocketLeg(NativeLeg):
         if number >= 0:  # the second time, the number may be somebody else's
             self.handler = nothing
             self.owner = None
-            self.poller.close(number, self.sock)
+            if self.sent > FLIGHT and self._cut_short(number):
+                linger(self.poller, number, self.sock)
+            else:
+                self.poller.close(number, self.sock)
+
+    def _cut_short(self, number: int) -> bool:
+        """
+        Whether the far end might lose something if the socket were closed now, by something that it says.
+        """
+        return self.sock.family != AF_UNIX and not self.over and undelivered(number)
 
     def abort(self) -> None:
         """
@@ -358,6 +377,7 @@ class SocketLeg(NativeLeg):
         """
         if self.number >= 0 and self.sock.family != AF_UNIX:
             self.sock.setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
+        self.sent = 0
         self.close()
 
     def linger(self, flush: Callable[[], bool]) -> None:

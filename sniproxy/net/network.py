@@ -127,6 +127,13 @@ class Network:
         """
         self.poller.drop(what)
 
+    @property
+    def lingering(self) -> bool:
+        """
+        Whether there are sockets that stay to see their bytes delivered.
+        """
+        return bool(self.poller.lingering)
+
     def stop(self) -> None:
         """
         Watch nothing, wait for nothing.

@@ -98,6 +98,7 @@ class Poller:
 
     @ivar clock: the reactor, as C{IReactorTime}.
     @ivar shaking: handshakes in progress, counted by those who L{hold} their steps.
+    @ivar lingering: sockets that nobody uses any more, and that stay to see their bytes delivered.
     """
 
     log: ClassVar[Logger] = Logger()
@@ -119,6 +120,7 @@ class Poller:
         self._held: list[tuple[Callable[[], None], Watched | None]] = []
         self._held_until = 0.0
         self.shaking = 0
+        self.lingering: set[Watched] = set()
         self._call: IDelayedCall | None = None
         self._busy = False
         self._led = -1
@@ -145,15 +147,23 @@ class Poller:
     @property
     def idle(self) -> bool:
         """
-        Whether nothing is watched, not even what lingers to say its last.
+        Whether nothing is watched, not even what lingers to say its last; what is C{lingering} has said it.
         """
-        return not self._watched
+        return len(self._watched) == len(self.lingering)
 
     def watch(self, descriptor: int, watched: Watched) -> None:
         """
         Tell C{watched.handler} about every edge of a descriptor. What is ready already is an edge.
         """
         self._epoll.register(descriptor, _EDGES)
+        self._watched[descriptor] = watched
+
+    def hand_over(self, descriptor: int, watched: Watched) -> None:
+        """
+        Tell C{watched.handler} from now on, whoever was told before; what is ready already may have been told.
+        """
+        if descriptor not in self._watched:
+            self._epoll.register(descriptor, _EDGES)
         self._watched[descriptor] = watched
 
     def watch_level(self, descriptor: int, watched: Watched) -> None:
@@ -353,6 +363,8 @@ class Poller:
             if self._call is not None:
                 self._call.cancel()
                 self._call = None
+            for each in list(self.lingering):
+                each.crashed()
             self._watched.clear()
             self._again.clear()
             self._held.clear()

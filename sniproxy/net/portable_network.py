@@ -285,6 +285,8 @@ class PortableNetwork:
     @ivar tickets: the one wait that is none of those.
     """
 
+    lingering: Final = False
+
     def __init__(self, reactor: Any) -> None:
         """
         @param reactor: C{IReactorTime}, C{IReactorFDSet}, C{IReactorSocket}, C{IReactorTCP} and C{IReactorUNIX}, as

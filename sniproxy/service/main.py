@@ -259,7 +259,11 @@ class ProxyService(Service):
         if serving.over:
             self._gone.callback(None)
             if self.signals:
-                self._reactor.stop()
+                serving.when_delivered(self._leave)
+
+    def _leave(self) -> None:
+        if self._serving is not None:  # else somebody else has stopped the reactor
+            self._reactor.stop()
 
     def quit(self) -> Deferred[None]:
         """

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.interfaces import IDelayedCall
 
@@ -17,6 +17,9 @@ from sniproxy.common.runtime import Engine, Runtime
 from sniproxy.config.build import Build
 from sniproxy.logs.sinks import files_of
 from sniproxy.service.core import SHUTDOWN_TIMEOUT
+
+LOOK: Final = 0.1
+"""Seconds from one look to the next, whether all is delivered."""
 
 
 class Serving:
@@ -39,6 +42,7 @@ class Serving:
         self._limits: dict[Runtime, IDelayedCall] = {}
         self.runtime = Runtime(self._engine, build)
         self.quitting = False
+        self._quit_at = 0.0
 
     @property
     def over(self) -> bool:
@@ -71,10 +75,23 @@ class Serving:
         """
         self.runtime.take_last()
         self.quitting = True
+        self._quit_at = self._reactor.seconds()
         self._leave(self.runtime)
         for old in self._draining:
             self._limit(old)
         self.runtime.stop()
+
+    def when_delivered(self, call: Callable[[], object]) -> None:
+        """
+        Call C{call} when there is no socket any more whose far end lacks some of its bytes; but no later than
+        C{worker_shutdown_timeout} after L{quit}.
+        """
+        seconds = self.runtime.build.root[SHUTDOWN_TIMEOUT]
+        late = seconds and self._reactor.seconds() - self._quit_at >= seconds
+        if self._engine.network.lingering and not late:
+            self._reactor.callLater(LOOK, self.when_delivered, call)
+        else:
+            call()
 
     def reopen(self) -> None:
         """

@@ -171,7 +171,8 @@ class WorkerService(Service):
     def _ended(self, build: Build) -> None:
         self._log("exiting")
         self._log("exit")
-        self.stop()
+        assert self._serving is not None
+        self._serving.when_delivered(self.stop)
 
     def stop(self) -> None:
         """

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import select
+import signal
 import socket
 import ssl
 import threading
@@ -125,7 +126,7 @@ class TransferTestCase(ProxyTestCase):
         self.trust = pki.write(self.folder, "ca.pem", authority.pem)
         self.files = pki.leaf(authority, NAME).write(self.folder, "server")
 
-    def ways(self, talk: backends.Talk, settings: str = "") -> dict[str, Callable[[], socket.socket]]:
+    def ways(self, talk: backends.Talk, settings: str = "", main: str = "") -> dict[str, Callable[[], socket.socket]]:
         """
         Start a plain and a TLS back end, and the proxy.
 
@@ -135,7 +136,8 @@ class TransferTestCase(ProxyTestCase):
         self.sealed = backends.backend(self, talk, clients.server_context(self.files))
         ports = {way: free_port() for way in ("plain", "terminating", "wrapping", "both")}
         self.edge = self.proxy(
-            """stream {
+            main
+            + """stream {
                 log_format end '$server_port $status $bytes_received $bytes_sent '
                                '$upstream_bytes_sent $upstream_bytes_received';
                 access_log @folder@/access.log end;
@@ -190,11 +192,52 @@ class TransferTestCase(ProxyTestCase):
         lines = read_text(self.path("access.log")).split("\n")[:-1]
         return [line.split(" ", 1)[1] for line in lines if line.startswith(f"{self.ports[way]} ")]
 
+    def late_words(self, main: str = "", quits: bool = False) -> dict[str, int]:
+        """
+        An upstream speaks when the session is over, and only then reads.
+
+        @param quits: whether the proxy is told to, meanwhile, with the first.
+        @return: how much of the client's 3 MB it gets, for each way.
+        """
+        over = threading.Event()
+
+        def talk(connection: socket.socket, visit: Visit) -> None:
+            over.wait(PATIENCE)
+            connection.sendall(b"late")
+            backends.swallow(connection, visit)
+
+        got = {}
+        for way, connect in self.ways(talk, main=main).items():
+            over.clear()
+            with connect() as connection:
+                pour(connection, 3 * MEGABYTE)
+                if isinstance(connection, ssl.SSLSocket):
+                    connection.settimeout(PATIENCE)
+                    with contextlib.suppress(OSError):
+                        connection.unwrap()  # the proxy need not answer in kind
+                else:
+                    connection.shutdown(socket.SHUT_WR)
+                self.wait_counted(way)
+                if quits:
+                    self.edge.program.signal(signal.SIGQUIT)
+                    eventually(lambda: "gracefully shutting down" in read_text(self.path("edge.log")), "the end")
+                over.set()
+                got[way] = len(self.behind(way).visit(way in ("terminating", "both")).received)
+            if quits:
+                break
+        return got
+
+    def wait_counted(self, way: str) -> None:
+        """
+        Wait until a connection by this way is logged.
+        """
+        eventually(lambda: self.counted(way), "the access log")
+
     def assert_counted(self, way: str, wanted: str) -> None:
         """
         The one connection by this way is logged with these counts.
         """
-        eventually(lambda: self.counted(way), "the access log")
+        self.wait_counted(way)
         self.assertEqual(self.counted(way), [wanted], way)
 
 
@@ -294,6 +337,12 @@ class HalfClose(TransferTestCase):
             self.assertEqual(len(visit.received), 3 * MEGABYTE, way)
             self.assertTrue(visit.saw_end, way)
 
+    def test_late_words(self) -> None:
+        """
+        What an upstream says when the session is over costs it nothing of what it was sent before.
+        """
+        self.assertEqual(self.late_words(), dict.fromkeys(self.ports, 3 * MEGABYTE))
+
     def test_client_resets(self) -> None:
         """
         A client's reset ends the upstream's connection on every way.
@@ -326,6 +375,33 @@ class HalfCloseNginx(HalfClose):
     """
 
     kind = NGINX
+
+    def test_late_words(self) -> None:
+        """
+        Here nginx differs: the system resets the connection, and what it had not delivered is lost.
+        """
+        for way, got in self.late_words().items():
+            self.assertLess(got, 3 * MEGABYTE, way)
+
+
+class LastBytes(TransferTestCase):
+    """
+    The proxy ends while not all is delivered.
+    """
+
+    def test_quit(self) -> None:
+        """
+        It ends when all is.
+        """
+        self.assertEqual(self.late_words(quits=True), {"plain": 3 * MEGABYTE})
+        self.assertEqual(self.edge.program.wait(), 0)
+
+    def test_workers(self) -> None:
+        """
+        So does each worker.
+        """
+        self.assertEqual(self.late_words("worker_processes 2;\n", quits=True), {"plain": 3 * MEGABYTE})
+        self.assertEqual(self.edge.program.wait(), 0)
 
 
 class Pressure(TransferTestCase):

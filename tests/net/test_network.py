@@ -24,7 +24,7 @@ from sniproxy.net.splice import SpliceRelay
 from sniproxy.net.tls_leg import TlsLeg
 from tests.net.conformance import World
 from tests.support import tls
-from tests.support.legs import Reactor, Waiter, open_descriptors
+from tests.support.legs import Reactor, Waiter, leg_of, open_descriptors, tcp_pair
 
 
 class ChoiceTests(SynchronousTestCase):
@@ -135,6 +135,20 @@ class NetworkTests(SynchronousTestCase):
         plain, other, memory = self.keep(self.world.plain_unix(), self.world.plain_unix(), self.world.memory())
         self.assertIsInstance(self.network.relay(plain, other), SpliceRelay)
         self.assertIsInstance(self.network.relay(plain, memory), PumpRelay)
+
+    def test_lingering(self) -> None:
+        """
+        What lingers is known; on Twisted's transports nothing does.
+        """
+        near, far = tcp_pair()
+        leg = leg_of(self.network.poller, near)
+        while leg.send(b"x" * 65536):
+            pass
+        self.assertFalse(self.network.lingering)
+        leg.close()
+        self.assertTrue(self.network.lingering)
+        far.close()
+        self.assertFalse(PortableNetwork.lingering)
 
     def test_later(self) -> None:
         """

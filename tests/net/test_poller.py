@@ -144,6 +144,20 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(noting.edges, [])
         self.assertEqual(near.recv(1), b"a")
 
+    def test_hand_over(self) -> None:
+        """
+        Somebody else is told from now on, of what was watched and of what was not.
+        """
+        noting, near, far = self.watched()
+        unwatched, beside = self.pair()
+        heir = Noting()
+        self.poller.hand_over(near.fileno(), heir)
+        self.poller.hand_over(unwatched.fileno(), heir)
+        far.send(b"a")
+        beside.send(b"a")
+        self.poller.doRead()
+        self.assertEqual((noting.edges, heir.edges), ([], [IN | OUT] * 2))
+
     def test_close(self) -> None:
         """
         Outside of a batch a socket is closed at once.

@@ -21,6 +21,7 @@ from sniproxy.service import main, turns
 from sniproxy.service.core import USER, Account
 from sniproxy.service.load import load
 from sniproxy.service.main import ProxyService, complain, say
+from sniproxy.service.serving import LOOK
 from tests.support.services import ServiceCase
 
 
@@ -675,6 +676,24 @@ class QuitTests(ServiceCase):
         self.assertTrue(self.reactor.hasStopped)
         service.stopService()
         self.assertEqual(len(self.lines("access.log")), 2)
+
+    def test_undelivered(self) -> None:
+        """
+        The process stays for bytes that have not been delivered; who stops it does not have it stopped twice.
+        """
+        for stopped in (False, True):
+            self.setUp()
+            service = self.quitting("a")
+            stops: list[int] = []
+            self.patch(self.reactor, "stop", lambda stops=stops: stops.append(1))
+            self.engine.network.lingering = True
+            service.quit()
+            self.assertEqual(stops, [])
+            if stopped:
+                service.stopService()
+            self.engine.network.lingering = False
+            self.reactor.advance(LOOK)
+            self.assertEqual(stops, [] if stopped else [1])
 
     def test_no_way_back(self) -> None:
         """

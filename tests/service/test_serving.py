@@ -10,7 +10,7 @@ from sniproxy.addresses import Address
 from sniproxy.config.build import Build
 from sniproxy.logs.sinks import files_of
 from sniproxy.service.load import load
-from sniproxy.service.serving import Serving
+from sniproxy.service.serving import LOOK, Serving
 from sniproxy.service.sockets import close_socket, open_sockets
 from tests.support.services import ServiceCase
 from tests.support.sessions import FakeLeg
@@ -102,6 +102,30 @@ class ServingTests(ServiceCase):
         client.owner.finish(200)
         self.assertTrue(serving.over)
         serving.stop()
+
+    def test_delivered(self) -> None:
+        """
+        Whoever asks is told when no socket lingers any more, or at worker_shutdown_timeout.
+        """
+        for more, late in (("", 3600), ("worker_shutdown_timeout 5s;", 5)):
+            self.setUp()
+            serving = self.serving("a", more=more)
+            serving.quit()
+            told: list[float] = []
+            begin = self.reactor.seconds()
+            serving.when_delivered(lambda told=told: told.append(self.reactor.seconds()))  # type: ignore[misc]
+            self.assertEqual(told, [begin])
+            self.engine.network.lingering = True
+            serving.when_delivered(lambda told=told: told.append(self.reactor.seconds()))  # type: ignore[misc]
+            for _ in range(3):
+                self.reactor.advance(LOOK)
+            self.assertEqual(len(told), 1)
+            self.reactor.pump([LOOK] * int(late / LOOK))
+            self.assertEqual(len(told), 1 if not more else 2)
+            self.engine.network.lingering = False
+            self.reactor.advance(LOOK)
+            self.assertEqual(len(told), 2)
+            serving.stop()
 
     def test_ours(self) -> None:
         """

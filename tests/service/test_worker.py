@@ -25,6 +25,7 @@ from sniproxy.service.channel import REOPEN, Mouth
 from sniproxy.service.core import USER, Account
 from sniproxy.service.load import load, world
 from sniproxy.service.plan import HEAR, PLAN, SAY, SOCKETS, Plan
+from sniproxy.service.serving import LOOK
 from sniproxy.service.snapshot import Recorder, nameless
 from sniproxy.service.sockets import open_sockets
 from sniproxy.service.worker import PATIENCE, WorkerService, descriptors_of_tables, main, make, run, take_sockets
@@ -190,6 +191,24 @@ class LifeTests(WorkerCase):
         service.stopService()
         self.assertEqual(self.lines()[-3:], ["gracefully shutting down", "exiting", "exit"])
         self.assertEqual(self.lines().count("exit"), 1)
+
+    def test_quit_undelivered(self) -> None:
+        """
+        The process stays for bytes that have not been delivered, unless it is stopped.
+        """
+        for stopped in (False, True):
+            self.setUp()
+            service = self.working("a")
+            self.engine.network.lingering = True
+            service.heard("quit")
+            self.assertFalse(self.reactor.hasStopped)
+            if stopped:
+                service.heard("stop")
+                self.assertTrue(self.reactor.hasStopped)
+            self.engine.network.lingering = False
+            self.reactor.advance(LOOK)
+            self.assertTrue(self.reactor.hasStopped)
+            service.stopService()
 
     def test_stop(self) -> None:
         """

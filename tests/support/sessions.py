@@ -506,10 +506,12 @@ class FakeNetwork:
     @ivar attempts: to connect, in order; those that were answered too.
     @ivar listeners: by their sockets, in order.
     @ivar due: legs whose next edge has not been told.
+    @ivar lingering: whether there are sockets that stay to see their bytes delivered.
     """
 
     def __init__(self, reactor: Any) -> None:
         self.clock = reactor
+        self.lingering = False
         self.deadlines = Deadlines(reactor)
         self.tickets = Tickets(reactor)
         self.attempts: list[Attempt] = []
