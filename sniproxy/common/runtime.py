@@ -2,16 +2,16 @@
 A configuration at work: its open doors, the sessions under way, and what they all share.
 
 Strategy: L{Engine} is the process, one for its life: sockets, clocks, the counter of connections. L{Runtime} is one
-configuration on it; a reload makes another one beside it, which takes the listening sockets, and the old one lives
+configuration on it; a reload makes another one beside it, to which the doors lead from then on, and the old one lives
 until its last session ends.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from twisted.logger import Logger
 
@@ -72,12 +72,22 @@ class Engine:
 
 class Door:
     """
-    One listening socket and the addresses that come in by it: its own, and those a wildcard covers.
+    One listening socket and the addresses that come in by it: its own, and those a wildcard covers. It stays where
+    another configuration takes the place of the one it leads to.
+
+    @ivar listener: who accepts.
     """
 
-    def __init__(self, runtime: Runtime, listening: Listening) -> None:
+    def __init__(self, runtime: Runtime, listening: Listening, others: dict[str, Listening]) -> None:
+        self.lead_to(runtime, listening, others)
+        self.listener: Any = None
+
+    def lead_to(self, runtime: Runtime, listening: Listening, others: dict[str, Listening]) -> None:
+        """
+        From here on, whoever comes in is served by this configuration.
+        """
         self.listening = listening
-        self.others: dict[str, Listening] = {}
+        self.others = others
         self._runtime = runtime
 
     def accepted(self, leg: ILeg) -> None:
@@ -97,7 +107,24 @@ class Door:
         self._runtime.error_log.write(CRIT, f"{call} failed ({error.errno}: {error.strerror})")
 
 
-def doors_of(found: Iterable[Listening]) -> dict[Address, tuple[Listening, dict[str, Listening]]]:
+Doors: TypeAlias = dict[Address, tuple[Listening, dict[str, Listening]]]
+"""What L{doors_of} finds."""
+
+DOORS: Final = "doors"
+"""The key in C{build.shared} of what was found."""
+
+
+def doors_in(build: Build) -> Doors:
+    """
+    L{doors_of} a configuration that is complete, found once.
+    """
+    doors: Doors | None = build.shared.get(DOORS)
+    if doors is None:
+        doors = build.shared[DOORS] = doors_of(listenings(build))
+    return doors
+
+
+def doors_of(found: Iterable[Listening]) -> Doors:
     """
     Which sockets are needed: an address of a port that has a wildcard needs none of its own, unless it says C{bind} or
     sets an option.
@@ -106,7 +133,7 @@ def doors_of(found: Iterable[Listening]) -> dict[Address, tuple[Listening, dict[
     """
     listed = tuple(found)
     wild = {_port_of(each): each for each in listed if each.address.host in _WILD}
-    doors: dict[Address, tuple[Listening, dict[str, Listening]]] = {}
+    doors: Doors = {}
     for listening in listed:
         if listening.address.host in _WILD or not _covered(listening, wild):
             doors[listening.address] = (listening, {})
@@ -157,7 +184,7 @@ class Runtime:
         self._when_heard: Callable[[], None] | None = None
         self.drained: Callable[[], None] | None = None
         self._log = Logger()
-        self._listeners: list[Any] = []
+        self._doors: dict[socket.socket, Door] = {}
         self._resolvers: dict[ResolverSettings, Resolver] = {}
         self._endings: list[Ending] = [begin(self) for begin in build.shared.get(attend, ())]
 
@@ -186,19 +213,25 @@ class Runtime:
         else:
             tell()
 
-    def open(self, sockets: dict[Address, socket.socket]) -> None:
+    def open(self, sockets: Mapping[Address, socket.socket], before: Runtime | None = None) -> None:
         """
         Accept on these.
 
         @param sockets: bound and listening, by the addresses that L{doors_of} wants.
+        @param before: who accepts on some of them so far, and will not from here on.
         """
-        for address, (listening, others) in doors_of(listenings(self.build)).items():
-            door = Door(self, listening)
-            door.others = others
-            listen = self.network.listen_datagrams if listening.udp else self.network.listen
-            listener = listen(sockets[address], door.accepted, door.complain)
-            self._listeners.append(listener)
-            listener.start()
+        known = {} if before is None else before._doors
+        for address, (listening, others) in doors_in(self.build).items():
+            sock = sockets[address]
+            door = known.pop(sock, None)
+            if door is None:
+                door = Door(self, listening, others)
+                listen = self.network.listen_datagrams if listening.udp else self.network.listen
+                door.listener = listen(sock, door.accepted, door.complain)
+                door.listener.start()
+            else:
+                door.lead_to(self, listening, others)
+            self._doors[sock] = door
 
     def begin(self, listening: Listening, leg: Any) -> Session:
         """
@@ -258,16 +291,16 @@ class Runtime:
         """
         Begin the sessions of those who have connected already, before this process stops for good.
         """
-        for listener in self._listeners:
-            listener.last()
+        for door in self._doors.values():
+            door.listener.last()
 
     def pause(self) -> None:
         """
         Accept no more; the sockets are somebody else's from here on.
         """
-        for listener in self._listeners:
-            listener.stop()
-        self._listeners.clear()
+        for door in self._doors.values():
+            door.listener.stop()
+        self._doors.clear()
 
     def stop(self) -> None:
         """

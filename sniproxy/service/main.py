@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 
 from sniproxy.addresses import Address
 from sniproxy.common.core_variables import NGINX_VERSION
+from sniproxy.common.runtime import doors_in
 from sniproxy.config.build import Build
 from sniproxy.errors import ConfigErrors
 from sniproxy.levels import EMERG, NOTICE, WARN
@@ -173,6 +174,7 @@ class ProxyService(Service):
             asked = World(turns.asking(real.read), turns.asking(real.glob), turns.asking(real.lookup))
             build = load(self._file, self._prefix, self._globals, asked, turns.rest)
             build.forget_lines()
+            doors_in(build)  # so that nobody waits for it later
             return build
 
         self._reading = turns = Turns(self._reactor, job, self._has_read, self._cannot_read)
@@ -245,7 +247,7 @@ class ProxyService(Service):
         files = files_of(build)
         files.open(self._reactor)
         try:
-            return open_sockets(build, self._sockets)
+            return open_sockets(build, self._sockets, self._build)
         except BaseException:
             files.close()
             raise

@@ -55,7 +55,7 @@ class Serving:
         """
         Begin to accept.
         """
-        self.runtime.open(dict(sockets))
+        self.runtime.open(sockets)
 
     def replace(self, build: Build, sockets: Mapping[Address, socket.socket]) -> None:
         """
@@ -63,8 +63,8 @@ class Serving:
         """
         old = self.runtime
         new = Runtime(self._engine, build)
+        new.open(sockets, old)
         self._leave(old)
-        new.open(dict(sockets))
         self.runtime = new
         self._limit(old)
         old.stop()

@@ -9,9 +9,8 @@ import socket
 from typing import Final
 
 from sniproxy.addresses import Address
-from sniproxy.common.listen import listenings
 from sniproxy.common.listening import Listening
-from sniproxy.common.runtime import doors_of
+from sniproxy.common.runtime import doors_in
 from sniproxy.config.build import Build
 from sniproxy.errors import ConfigError, ConfigErrors
 
@@ -94,36 +93,44 @@ def apply_options(sock: socket.socket, listening: Listening) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
 
 
-def open_sockets(build: Build, kept: dict[Address, socket.socket]) -> dict[Address, socket.socket]:
+def open_sockets(
+    build: Build, kept: dict[Address, socket.socket], before: Build | None = None
+) -> dict[Address, socket.socket]:
     """
     All sockets a configuration needs.
 
     @param kept: open ones that may be used again; lent.
+    @param before: the configuration that they have their options of; None where that is not known.
     @return: by address, those of C{kept} that are needed and new ones. If any cannot be had, no new one is left open.
     @raise ConfigErrors: for each that cannot be had.
     """
     found: dict[Address, socket.socket] = {}
+    new: dict[Address, socket.socket] = {}
     errors: list[ConfigError] = []
-    doors = doors_of(listenings(build))
+    doors = doors_in(build)
+    had = {} if before is None else doors_in(before)
     # new ones first: only when they are all there those that are in use are touched
     for address, (listening, _) in doors.items():
-        if address not in kept:
+        sock = kept.get(address)
+        if sock is None:
             try:
-                found[address] = open_socket(listening)
+                sock = new[address] = open_socket(listening)
             except ConfigError as error:
                 errors.append(error)
+                continue
+        found[address] = sock
     if not errors:
-        for address, (listening, _) in doors.items():
-            if address in kept:
+        for (address, (listening, _)), sock in zip(doors.items(), found.values(), strict=True):
+            if address not in new and not _same(listening, had.get(address)):
                 try:
-                    _renew(kept[address], listening)
+                    _renew(sock, listening)
                 except ConfigError as error:
                     errors.append(error)
     if errors:
-        for address, sock in found.items():
+        for address, sock in new.items():
             close_socket(address, sock)
         raise ConfigErrors(tuple(errors))
-    return {address: kept[address] if address in kept else found[address] for address in doors}
+    return found
 
 
 Queues = dict[Address, tuple[socket.socket, ...]]
@@ -140,7 +147,7 @@ def open_queues(build: Build, kept: Queues, workers: int) -> Queues:
     """
     firsts = {address: sockets[0] for address, sockets in kept.items()}
     found = {address: [sock] for address, sock in open_sockets(build, firsts).items()}
-    doors = doors_of(listenings(build))
+    doors = doors_in(build)
     try:
         for address, sockets in found.items():
             listening, _ = doors[address]
@@ -176,6 +183,18 @@ def queues_of(queues: Queues, worker: int) -> dict[Address, socket.socket]:
     @return: the sockets on which this worker accepts.
     """
     return {address: sockets[worker if len(sockets) > 1 else 0] for address, sockets in queues.items()}
+
+
+def _same(listening: Listening, had: tuple[Listening, object] | None) -> bool:
+    """
+    Whether a socket has all that L{apply_options} would set.
+    """
+    if had is None:
+        return False
+    options, others = listening.options, had[0].options
+    if (options.given or others.given) and options != others:
+        return False
+    return listening.default.tcp_nodelay == had[0].default.tcp_nodelay
 
 
 def _renew(sock: socket.socket, listening: Listening) -> socket.socket:

@@ -15,7 +15,7 @@ from zope.interface import classImplements
 from sniproxy.addresses import Address
 from sniproxy.common.listening import Listening
 from sniproxy.common.resolver import ResolverSettings
-from sniproxy.common.runtime import Door, Engine, Runtime, attend, doors_of
+from sniproxy.common.runtime import Door, Engine, Runtime, attend, doors_in, doors_of
 from sniproxy.config.build import Build
 from sniproxy.interfaces import ISessionLog
 from sniproxy.logs.sinks import files_of
@@ -207,12 +207,36 @@ class RuntimeTests(SynchronousTestCase):
         ):
             self.assertEqual(self.accept(world, listener, Address("inet", local, 1)).text, text)
 
+    def test_open_after_another(self) -> None:
+        """
+        A configuration that takes the place of another has its doors where the sockets stay, without a moment in which
+        nobody accepts, and makes others; those that nobody needs are the other one's to close.
+        """
+        world = servers("*:1", "192.0.2.1:2", "192.0.2.1:3 udp")
+        first, gone, datagrams = self.opened(world)
+        other = servers("192.0.2.1:1", "*:1", "192.0.2.1:3 udp", "192.0.2.1:4")
+        after = Runtime(world.engine, other.build)
+        self.assertIs(doors_in(other.build), doors_in(other.build))
+        after.open({address: address.text for address in doors_in(other.build)}, world.runtime)  # type: ignore[misc]
+        self.assertEqual(len(world.network.listeners), 4)
+        new = world.network.listeners[3]
+        self.assertEqual((new.sock, first.sock), ("192.0.2.1:4", "0.0.0.0:1"))
+        world.runtime.pause()
+        started = [each.started for each in (first, gone, datagrams, new)]
+        self.assertEqual(started, [True, False, True, True])
+        local = Address("inet", "192.0.2.1", 1)
+        first.accepted(FakeLeg(world.network, Address("inet", "192.0.2.77", 1), local))
+        (session,) = after.sessions
+        self.assertEqual((session.listening.text, world.runtime.sessions), ("192.0.2.1:1", set()))
+        after.pause()
+        self.assertFalse(any(each.started for each in world.network.listeners))
+
     def test_exhaustion(self) -> None:
         """
         When descriptors run out the error log says so.
         """
         world = servers("1")
-        door = Door(world.runtime, world.listening[0])
+        door = Door(world.runtime, world.listening[0], {})
         door.complain(failure(24))
         self.assertEqual(world.lines, ["[crit] accept4() failed (24: Too many open files)"])
 

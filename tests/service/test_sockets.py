@@ -225,11 +225,13 @@ class OpenSocketsTests(SocketsCase):
     All sockets of a configuration.
     """
 
-    def all(self, build: Build, kept: dict[Address, socket.socket] | None = None) -> dict[Address, socket.socket]:
+    def all(
+        self, build: Build, kept: dict[Address, socket.socket] | None = None, before: Build | None = None
+    ) -> dict[Address, socket.socket]:
         """
         Open, and close in the end.
         """
-        found = open_sockets(build, kept or {})
+        found = open_sockets(build, kept or {}, before)
         for sock in found.values():
             self.addCleanup(sock.close)
         return found
@@ -268,6 +270,32 @@ class OpenSocketsTests(SocketsCase):
             ],
         )
         self.assertEqual(sorted(os.listdir(self.folder)), ["taken", "too"])
+
+    def test_options_that_differ(self) -> None:
+        """
+        What is kept gets its options anew where they may differ from those that it has, and only there.
+        """
+
+        def build(listen: str, more: str = "") -> Build:
+            path = self.path("a")
+            return configured(f"stream {{ {more} server {{ listen unix:{path} {listen}; proxy_pass 192.0.2.1:1; }} }}")
+
+        first = build("")
+        old = self.all(first)
+        asked: list[str] = []
+        self.patch(under_test, "apply_options", lambda sock, listening: asked.append(listening.text))
+        for after, before, wanted in (
+            (build(""), first, 0),
+            (build(""), None, 1),
+            (build("rcvbuf=8k"), first, 1),
+            (build("rcvbuf=8k"), build("rcvbuf=8k"), 0),
+            (build("rcvbuf=8k"), build("rcvbuf=16k"), 1),
+            (build(""), build("rcvbuf=8k"), 1),
+            (build("", "tcp_nodelay off;"), first, 1),
+        ):
+            self.assertEqual(self.all(after, old, before), old)
+            self.assertEqual(len(asked), wanted)
+            asked.clear()
 
     def test_kept_that_refuses(self) -> None:
         """
