@@ -79,7 +79,7 @@ def _told(result: Result) -> None:
 
 class Flow:
     """
-    One direction.
+    One direction; the handler of its source, since it is there anyway, and has to live as long.
 
     @ivar received: bytes taken from the source.
     @ivar began: when the first of them came, on the clock of the deadline; None before.
@@ -88,6 +88,7 @@ class Flow:
     @ivar ended: the source has ended.
     @ivar finished: and the sink was told.
     @ivar switch_at: bytes received after which a relay may move the rest another way.
+    @ivar relay: whose direction it is, while that is at work.
     """
 
     __slots__ = (
@@ -97,6 +98,7 @@ class Flow:
         "pending",
         "pipe",
         "received",
+        "relay",
         "sent",
         "side",
         "sink",
@@ -118,6 +120,15 @@ class Flow:
         self.finished = False
         self.switch_at = NEVER
         self.pipe: Any = None
+        self.relay: Relaying | None = None
+
+    def __call__(self, bits: int) -> None:
+        """
+        An edge of the source.
+        """
+        relay = self.relay
+        assert relay is not None  # else somebody else is the handler
+        relay.event(self, bits)
 
 
 class Relaying:
@@ -154,8 +165,9 @@ class Relaying:
         Take the legs, and move what is there already.
         """
         up, down = self.up, self.down
-        set_handler(up.source, self.client_event)
-        set_handler(up.sink, self.upstream_event)
+        up.relay = down.relay = self
+        set_handler(up.source, up)
+        set_handler(up.sink, down)
         self._begin_with_held(up)
         self._begin_with_held(down)
         watch(up.source)
@@ -170,29 +182,17 @@ class Relaying:
             flow.received = len(held)
             flow.began = self.now()
 
-    def client_event(self, bits: int) -> None:
+    def event(self, flow: Flow, bits: int) -> None:
         """
-        An edge of the client's leg.
+        An edge of the leg that C{flow} receives from.
         """
-        up = self.up
-        if not (up.stuck or up.finished) and (bits & READABLE or not plain(up.source)):
-            self.pump(up)
-        if self.down.stuck and not self._ended:
-            self.pump(self.down)
-        if up.finished and bits & GONE and not self._ended:
-            self.end(Result("client"))
-
-    def upstream_event(self, bits: int) -> None:
-        """
-        An edge of the upstream's leg.
-        """
-        down = self.down
-        if not (down.stuck or down.finished) and (bits & READABLE or not plain(down.source)):
-            self.pump(down)
-        if self.up.stuck and not self._ended:
-            self.pump(self.up)
-        if down.finished and bits & GONE and not self._ended:
-            self.end(Result("upstream"))
+        if not (flow.stuck or flow.finished) and (bits & READABLE or not plain(flow.source)):
+            self.pump(flow)
+        other = self.down if flow is self.up else self.up
+        if other.stuck and not self._ended:
+            self.pump(other)
+        if flow.finished and bits & GONE and not self._ended:
+            self.end(Result(flow.side))
 
     def pump(self, flow: Flow) -> None:
         """
@@ -295,6 +295,7 @@ class Relaying:
         if not self._ended:
             self._ended = True
             self._done = _told
+            self.up.relay = self.down.relay = None
             set_handler(self.up.source, nothing)
             set_handler(self.down.source, nothing)
 

@@ -718,8 +718,8 @@ class RelayTests(Conformance):
             self.carry((self.upstream, self.client, b"so am I"))
         self.assertEqual(world.holder.expirations, 0)
         world.reactor.advance(9)
-        relaying.client_event(IN | OUT)
-        relaying.upstream_event(IN | OUT)
+        relaying.up(IN | OUT)
+        relaying.down(IN | OUT)
         world.reactor.advance(1.1)
         self.assertEqual(world.holder.expirations, 1)
 
