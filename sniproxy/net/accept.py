@@ -1,5 +1,9 @@
 """
 How connections come in: a listening socket that makes legs.
+
+Strategy: mostly one connection waits, and to ask for a second one costs a tenth of a session. So one is accepted; if
+there are more, we are told so again in the next batch of events, and then they are taken together, as long as several
+come at a time.
 """
 
 from __future__ import annotations
@@ -72,6 +76,8 @@ class Listener:
         self._turn = turn
         self._started = False
         self._count = 0
+        self._crowd = False
+        self._batch = -1
         self._pause: IDelayedCall | None = None
         self.told = 0
         self._kind = (sock.family, sock.type, sock.proto)
@@ -108,22 +114,33 @@ class Listener:
         """
         Accept what is waiting.
         """
-        self._accept(self._turn)
+        if self._made is not None:
+            self._accept(self._turn)  # where it is a reactor that tells, to be told again costs more
+            return
+        batch = self._poller.batch
+        if self._crowd or batch == self._batch + 1:
+            self._crowd = self._accept(self._turn) > 1
+        else:
+            self._accept(1)
+        self._batch = batch
 
-    def _accept(self, most: int) -> None:
+    def _accept(self, most: int) -> int:
+        """
+        @return: how many were accepted, of those there were.
+        """
         accept = self._sock._accept  # type: ignore[attr-defined]  # accept() costs three needless calls a connection
-        for _ in range(most):
+        for number in range(most):
             try:
                 descriptor, sockaddr = accept()
             except BlockingIOError:
-                return
+                return number
             except OSError as error:
                 if error.errno in _GONE:
                     continue
                 self.stop()
                 self._pause = self._clock.callLater(PAUSE, self._resume)
                 self._complain(error)
-                return
+                return number
             if self._count % SHARE == 0:
                 self._poller.step_back(self._sock.fileno())
             self._count += 1
@@ -132,7 +149,8 @@ class Listener:
             else:
                 self._made(descriptor)
             if not self._started:
-                return
+                return number + 1
+        return most
 
     def _make_leg(self, descriptor: int, sockaddr: Any) -> None:
         """

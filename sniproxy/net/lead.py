@@ -45,6 +45,7 @@ class Lead:
         See L{lead}.
         """
         self._reactor = reactor
+        self._state: dict[str, Any] = vars(reactor)
         self._poller = poller
         self._ended = False
         self._turn: Callable[[float], None] = getattr(reactor, _TURN)
@@ -67,19 +68,19 @@ class Lead:
         """
         @return: how many seconds the reactor has nothing to do for.
         """
-        reactor = self._reactor
+        state = self._state
         if (
             self._ended
-            or reactor._newTimedCalls
-            or reactor.threadCallQueue
-            or reactor._justStopped
-            or not reactor.running
+            or state["_newTimedCalls"]
+            or state["threadCallQueue"]
+            or state["_justStopped"]
+            or not state["running"]
         ):
             return 0.0
-        calls = reactor._pendingTimedCalls
+        calls = state["_pendingTimedCalls"]
         if not calls:
             return _NEVER
-        left: float = calls[0].time - reactor.seconds()
+        left: float = calls[0].time - self._reactor.seconds()
         return min(left, _NEVER)
 
     def end(self) -> None:
@@ -103,6 +104,6 @@ def lead(reactor: Any, poller: Poller) -> Lead | None:
         return None
     if type(reactor) is not EPollReactor or _TURN in vars(reactor):
         return None
-    if not all(hasattr(reactor, name) for name in (_EPOLL, *_INSIDE)):
+    if not hasattr(reactor, _EPOLL) or not all(name in vars(reactor) for name in _INSIDE):
         return None
     return Lead(reactor, poller)

@@ -97,6 +97,7 @@ class Poller:
     L{close}.
 
     @ivar clock: the reactor, as C{IReactorTime}.
+    @ivar batch: counts the batches of events.
     @ivar shaking: handshakes in progress, counted by those who L{hold} their steps.
     @ivar lingering: sockets that nobody uses any more, and that stay to see their bytes delivered.
     """
@@ -119,6 +120,7 @@ class Poller:
         self._gone: list[Any] = []
         self._held: list[tuple[Callable[[], None], Watched | None]] = []
         self._held_until = 0.0
+        self.batch = 0
         self.shaking = 0
         self.lingering: set[Watched] = set()
         self._call: IDelayedCall | None = None
@@ -290,6 +292,7 @@ class Poller:
         """
         watched = self._watched.get
         theirs = False
+        self.batch += 1
         self._busy = True
         for descriptor, bits in events:
             whose = watched(descriptor)

@@ -156,9 +156,61 @@ class ListenerTests(SynchronousTestCase):
         listener = self.listener(turn=2)
         for _ in range(5):
             self.connect()
-        listener.handler(1)
-        self.assertEqual(len(self.legs), 2)
+        self.taken(listener, 1, 2)
         self.engine.until(lambda: len(self.legs) == 5)
+
+    def taken(self, listener: Listener, *wanted: int) -> None:
+        """
+        So many are accepted when it is told in batches that follow each other.
+        """
+        for count in wanted:
+            before = len(self.legs)
+            self.engine.poller.batch += 1
+            listener.handler(IN)
+            self.assertEqual(len(self.legs) - before, count)
+
+    def test_crowd(self) -> None:
+        """
+        One is accepted without asking for a second; who is told again at once takes as many as there are, and goes on
+        so until no more than one was there.
+        """
+        asked: list[int] = []
+
+        class Asked:
+            """
+            A listening socket that knows how often it was asked.
+            """
+
+            family, type, proto = self.server.family, self.server.type, self.server.proto
+            fileno, setblocking = self.server.fileno, self.server.setblocking
+
+            def _accept(this) -> Any:
+                asked.append(1)
+                return self.server._accept()  # type: ignore[attr-defined]
+
+        listener = self.listener(Asked())
+        poller = self.engine.poller
+        poller.batch = 10
+        for connections, skipped, wanted, questions in (
+            (1, 1, 1, 1),
+            (1, 1, 1, 1),
+            (4, 1, 1, 1),
+            (0, 0, 3, 4),
+            (2, 1, 2, 3),
+            (1, 1, 1, 2),
+            (1, 1, 1, 1),
+            (TURN + 1, 1, 1, 1),
+            (0, 0, TURN, TURN),
+            (0, 1, 0, 1),
+            (1, 1, 1, 1),
+        ):
+            for _ in range(connections):
+                self.connect()
+            poller.batch += skipped
+            self.taken(listener, wanted)
+            self.assertEqual(len(asked), questions)
+            asked.clear()
+        listener.stop()
 
     def test_stop(self) -> None:
         """
@@ -251,12 +303,11 @@ class ListenerTests(SynchronousTestCase):
 
     def test_gone_already(self) -> None:
         """
-        A client that left before it was accepted is passed over, and the next one is accepted in the same turn.
+        A client that left before it was accepted is passed over, and the next one is accepted.
         """
-        failing = Failing(self.server, errno.ECONNABORTED, errno.EPROTO)
-        listener = self.listener(failing)
+        self.listener(Failing(self.server, errno.ECONNABORTED, errno.EPROTO))
         self.connect()
-        listener.handler(1)
+        self.engine.until(lambda: self.legs)
         self.assertEqual((len(self.legs), self.complaints), (1, []))
 
     def test_fault(self) -> None:
