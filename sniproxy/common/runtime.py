@@ -165,6 +165,7 @@ class Runtime:
     @ivar idle: connections that have nothing under way, each with a C{leave()}.
     @ivar stopped: whether no more is begun.
     @ivar drained: called when it has stopped and the last session is over.
+    @ivar delivered: asked before that: whether it may be over now, or will be told by L{finish}.
     """
 
     def __init__(self, engine: Engine, build: Build) -> None:
@@ -183,6 +184,7 @@ class Runtime:
         self._unheard: set[Hashable] = set()
         self._when_heard: Callable[[], None] | None = None
         self.drained: Callable[[], None] | None = None
+        self.delivered: Callable[[], bool] | None = None
         self._log = Logger()
         self._doors: dict[socket.socket, Door] = {}
         self._resolvers: dict[ResolverSettings, Resolver] = {}
@@ -262,7 +264,7 @@ class Runtime:
         self.sessions.discard(session)
         self.network.drop(session)
         if self.stopped and not self.sessions:
-            self._finish()
+            self._perhaps_finish()
 
     def resolver(self, settings: ResolverSettings | None) -> Resolver | None:
         """
@@ -311,7 +313,7 @@ class Runtime:
         for connection in list(self.idle):
             connection.leave()
         if not self.sessions:
-            self._finish()
+            self._perhaps_finish()
 
     def abort(self) -> None:
         """
@@ -321,7 +323,14 @@ class Runtime:
             session.finish(session.status or 200)
         self.stop()
 
-    def _finish(self) -> None:
+    def _perhaps_finish(self) -> None:
+        if self.delivered is None or self.delivered():
+            self.finish()
+
+    def finish(self) -> None:
+        """
+        The last session is over, and all is delivered.
+        """
         endings, self._endings = self._endings, []
         for end in endings:
             end()

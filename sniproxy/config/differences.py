@@ -319,13 +319,15 @@ DIFFERENCES: Final = (
         "net/relay.py",
     ),
     Difference(
-        ("proxy_pass", "proxy_half_close"),
-        "A connection whose far end does not have all of its bytes when the session is over is closed when it has, or"
-        " after 30 seconds; 128 at a time in each worker. On Twisted's transports (where there is no epoll) it is as in"
-        " nginx.",
+        ("proxy_pass", "proxy_half_close", "return", "lingering_close", "worker_shutdown_timeout"),
+        "A connection that has had more than 4 KiB, and whose far end lacks some of it when the session is over, is"
+        " closed when that has everything, or after 30 seconds; what it says meanwhile is dropped, up to 1 MiB. There"
+        " are 128 such connections at a time in each process, a sixteenth of its descriptors at most, and the eldest"
+        " goes first. A process that ends in good order waits for them, too. `lingering_close` says nothing about"
+        " that. On Twisted's transports (where there is no epoll) it is as in nginx.",
         "It is closed at once: what the far end says afterwards makes the system reset it, and the rest is lost. A TLS"
         " 1.3 upstream that is late with its session tickets loses the end of what it was sent.",
-        "Bytes that were taken are delivered.",
+        "Bytes that were taken are to be delivered.",
         "net/lingering.py",
     ),
     Difference(

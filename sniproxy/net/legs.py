@@ -36,7 +36,7 @@ PEEK: Final = int(MSG_DONTWAIT | MSG_PEEK)
 """Plain numbers: to join the flags of C{socket} costs more than the call they are for."""
 
 FLIGHT: Final = 4096
-"""Bytes that any connection takes to the far end at once, with a bit to spare (RFC 6928 §2)."""
+"""Bytes with which nobody waits for the far end: any but the smallest windows take them at once (RFC 6928 §2)."""
 
 _MORE: Final = _NOW | int(getattr(_names, "MSG_MORE", 0))
 """The end follows at once, and can go in the same segment."""
@@ -162,7 +162,7 @@ class SocketLeg(NativeLeg):
 
     @ivar sock: the socket, for relays that move its bytes themselves.
     @ivar owner: who is told when a handler raised.
-    @ivar sent: bytes the kernel took from L{send} and L{send_last}.
+    @ivar sent: bytes the kernel took, but for last ones that went with the end.
     @ivar told: what edges have said and nobody has answered; C{IN} as long as nothing is known.
     """
 
@@ -361,15 +361,20 @@ class SocketLeg(NativeLeg):
             self.handler = nothing
             self.owner = None
             if self.sent > FLIGHT and self._cut_short(number):
-                linger(self.poller, number, self.sock)
+                linger(self.poller, number, self.sock, self.told)
             else:
                 self.poller.close(number, self.sock)
+            if self.poller.speaking:
+                self.poller.speaking.discard(self)
 
     def _cut_short(self, number: int) -> bool:
         """
-        Whether the far end might lose something if the socket were closed now, by something that it says.
+        Whether the far end might lose something if the socket were closed now, by something that it says; but whoever
+        has set C{SO_LINGER} has said how it is to end.
         """
-        return self.sock.family != AF_UNIX and not self.over and undelivered(number)
+        if self.sock.family == AF_UNIX or self.over or not undelivered(number):
+            return False
+        return not any(self.sock.getsockopt(SOL_SOCKET, SO_LINGER, len(_RESET))[: len(_RESET) // 2])
 
     def abort(self) -> None:
         """
@@ -397,6 +402,7 @@ class SocketLeg(NativeLeg):
 
         self.owner = None
         self.handler = event
+        self.poller.speaking.add(self)
 
     def cramped(self, seen: int) -> bool:
         """

@@ -130,9 +130,9 @@ class Network:
     @property
     def lingering(self) -> bool:
         """
-        Whether there are sockets that stay to see their bytes delivered.
+        Whether there are sockets that nobody uses, and that have something to say yet or to see it delivered.
         """
-        return bool(self.poller.lingering)
+        return bool(self.poller.lingering or self.poller.speaking)
 
     def stop(self) -> None:
         """

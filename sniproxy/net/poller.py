@@ -53,7 +53,7 @@ not wait is passed over, and so is an epoll within another one: they lose nothin
 BATCH: Final = 64
 """How many events are handled together: all of them wait for the waves of each other."""
 
-ROUNDS: Final = 64
+ROUNDS: Final = 8
 """How many batches are drained before the reactor has its turn."""
 
 MANY: Final = 32
@@ -99,7 +99,8 @@ class Poller:
     @ivar clock: the reactor, as C{IReactorTime}.
     @ivar batch: counts the batches of events.
     @ivar shaking: handshakes in progress, counted by those who L{hold} their steps.
-    @ivar lingering: sockets that nobody uses any more, and that stay to see their bytes delivered.
+    @ivar lingering: sockets that nobody uses any more, and that stay to see their bytes delivered, the eldest first.
+    @ivar speaking: who has been closed, and has something to say before.
     """
 
     log: ClassVar[Logger] = Logger()
@@ -122,7 +123,8 @@ class Poller:
         self._held_until = 0.0
         self.batch = 0
         self.shaking = 0
-        self.lingering: set[Watched] = set()
+        self.lingering: dict[Watched, None] = {}
+        self.speaking: set[Watched] = set()
         self._call: IDelayedCall | None = None
         self._busy = False
         self._led = -1
@@ -368,6 +370,7 @@ class Poller:
                 self._call = None
             for each in list(self.lingering):
                 each.crashed()
+            self.speaking.clear()
             self._watched.clear()
             self._again.clear()
             self._held.clear()

@@ -20,6 +20,7 @@ from sniproxy.interfaces import ILeg
 from sniproxy.net.bound import close, receive, send, send_last, set_handler, silent, watch
 from sniproxy.net.channel import ROOM, Channel
 from sniproxy.net.legs import NativeLeg, Owner, nothing
+from sniproxy.net.lingering import undelivered
 from sniproxy.net.poller import Poller
 from sniproxy.net.tickets import Tickets
 
@@ -489,9 +490,16 @@ class TlsLeg(NativeLeg):
         """
         @see: L{ILeg.send_last}
         """
-        if self._outgoing or self._owed or len(data) > MOST:
+        if self._outgoing or self._owed or len(data) > MOST or self._behind():
             return self.send(data)
         return self._write(data)
+
+    def _behind(self) -> bool:
+        """
+        Whether the leg below might not take a record at once: what is kept for the end would be late, or lost.
+        """
+        sock = self.raw.socket()
+        return sock is not None and undelivered(sock.fileno())
 
     def _write(self, data: bytes | memoryview) -> int:
         """

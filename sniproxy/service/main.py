@@ -261,11 +261,7 @@ class ProxyService(Service):
         if serving.over:
             self._gone.callback(None)
             if self.signals:
-                serving.when_delivered(self._leave)
-
-    def _leave(self) -> None:
-        if self._serving is not None:  # else somebody else has stopped the reactor
-            self._reactor.stop()
+                self._reactor.stop()
 
     def quit(self) -> Deferred[None]:
         """

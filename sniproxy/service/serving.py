@@ -42,7 +42,7 @@ class Serving:
         self._limits: dict[Runtime, IDelayedCall] = {}
         self.runtime = Runtime(self._engine, build)
         self.quitting = False
-        self._quit_at = 0.0
+        self._look: IDelayedCall | None = None
 
     @property
     def over(self) -> bool:
@@ -75,23 +75,10 @@ class Serving:
         """
         self.runtime.take_last()
         self.quitting = True
-        self._quit_at = self._reactor.seconds()
         self._leave(self.runtime)
         for old in self._draining:
             self._limit(old)
         self.runtime.stop()
-
-    def when_delivered(self, call: Callable[[], object]) -> None:
-        """
-        Call C{call} when there is no socket any more whose far end lacks some of its bytes; but no later than
-        C{worker_shutdown_timeout} after L{quit}.
-        """
-        seconds = self.runtime.build.root[SHUTDOWN_TIMEOUT]
-        late = seconds and self._reactor.seconds() - self._quit_at >= seconds
-        if self._engine.network.lingering and not late:
-            self._reactor.callLater(LOOK, self.when_delivered, call)
-        else:
-            call()
 
     def reopen(self) -> None:
         """
@@ -105,9 +92,11 @@ class Serving:
         End at once: sessions still open are logged, files are flushed.
         """
         for each in self._all():
-            each.drained = None
+            each.drained = each.delivered = None
             self._unlimit(each)
             each.abort()
+        if self._look is not None and self._look.active():
+            self._look.cancel()
         self._draining.clear()
         self._engine.stop()
 
@@ -117,7 +106,18 @@ class Serving:
     def _leave(self, runtime: Runtime) -> None:
         self._draining.append(runtime)
         runtime.drained = lambda: self._drained(runtime)
+        runtime.delivered = lambda: self._delivered(runtime)
         runtime.pause()
+
+    def _delivered(self, runtime: Runtime) -> bool:
+        """
+        @return: whether the process may end with this configuration: not as long as somebody lacks some of his bytes.
+        """
+        if self._draining != [runtime] or not (self.quitting and self._engine.network.lingering):
+            return True
+        if self._look is None or not self._look.active():
+            self._look = self._reactor.callLater(LOOK, runtime.stop)
+        return False
 
     def _drained(self, runtime: Runtime) -> None:
         self._draining.remove(runtime)
@@ -126,11 +126,16 @@ class Serving:
 
     def _limit(self, runtime: Runtime) -> None:
         """
-        C{worker_shutdown_timeout}: how long sessions of a configuration that has been left may go on.
+        C{worker_shutdown_timeout}: how long sessions of a configuration that has been left may go on, and how long
+        somebody may lack some of his bytes.
         """
         seconds = runtime.build.root[SHUTDOWN_TIMEOUT]
         if seconds and runtime not in self._limits:
-            self._limits[runtime] = self._reactor.callLater(seconds, runtime.abort)
+            self._limits[runtime] = self._reactor.callLater(seconds, self._hurry, runtime)
+
+    def _hurry(self, runtime: Runtime) -> None:
+        runtime.delivered = None
+        runtime.abort()
 
     def _unlimit(self, runtime: Runtime) -> None:
         call = self._limits.pop(runtime, None)

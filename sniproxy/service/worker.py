@@ -171,8 +171,7 @@ class WorkerService(Service):
     def _ended(self, build: Build) -> None:
         self._log("exiting")
         self._log("exit")
-        assert self._serving is not None
-        self._serving.when_delivered(self.stop)
+        self.stop()
 
     def stop(self) -> None:
         """

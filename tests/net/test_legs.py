@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 
 from sniproxy.addresses import Address
 from sniproxy.interfaces import ILeg
-from sniproxy.net.legs import LINGER, NativeLeg, SocketLeg, address_of, nothing
+from sniproxy.net.legs import FLIGHT, LINGER, NativeLeg, SocketLeg, address_of, nothing
 from sniproxy.net.poller import IN, OUT, READABLE
 from tests.support.legs import Engine, Waiter, bare, open_descriptors, tcp_pair, unix_pair
 
@@ -195,6 +195,24 @@ class SocketLegTests(SynchronousTestCase):
         self.assertTrue(self.leg.fill(10))
         self.assertFalse(self.leg.fill(20))
         self.assertEqual(self.leg.held, b"0123456789abc")
+
+    def test_send_last(self) -> None:
+        """
+        A few last bytes go with the end; where there were more, they go at once. What finds no room is not taken.
+        """
+        leg, far = self.tcp()
+        self.assertEqual(leg.send_last(b"last"), 4)
+        self.assertRaises(BlockingIOError, far.recv, 9)
+        leg.finish()
+        self.engine.until(lambda: far.recv(9, socket.MSG_PEEK) == b"last")
+        leg, far = self.tcp()
+        leg.send(b"x" * FLIGHT)
+        self.assertEqual(leg.send_last(b"last"), 4)
+        self.assertEqual(leg.sent, FLIGHT + 4)
+        while self.leg.send(b"x" * 65536):
+            pass
+        self.leg.sent = 0
+        self.assertEqual(self.leg.send_last(b"last"), 0)
 
     def test_fill_once(self) -> None:
         """

@@ -7,13 +7,16 @@ nobody reads, and closed.
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import socket
 from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.net.legs import FLIGHT, SocketLeg
-from sniproxy.net.lingering import MOST, PAUSE, TIMES, TURN, linger, undelivered
+from sniproxy.net.lingering import DROPPED, LONGEST, MOST, PAUSE, linger, undelivered
+from sniproxy.net.poller import IN, RDHUP
 from tests.support.legs import Engine, open_descriptors
 
 PIECE = b"x" * 65536
@@ -35,39 +38,28 @@ def ended(leg: SocketLeg) -> bool:
 
 class Talker:
     """
-    A socket on which there is always more to read.
+    A socket on which there is always more to read, or only so much.
+
+    @ivar said: bytes that were read.
+    @ivar left: pieces that are left; None for no end.
     """
 
     def __init__(self, sock: socket.socket) -> None:
-        self.reads = 0
-        self.fault = False
+        self.said = 0
+        self.left: int | None = None
         self.shutdown = sock.shutdown
         self.close = sock.close
 
     def recv(self, limit: int, flags: int) -> bytes:
         """
-        Some more, or a fault of ours.
+        Some more.
         """
-        self.reads += 1
-        return b"x" * (1 // (not self.fault))
-
-
-class Others:
-    """
-    Somebody who lingers.
-    """
-
-    told = 0
-
-    def handler(self, bits: int) -> None:
-        """
-        Nothing happens.
-        """
-
-    def crashed(self) -> None:
-        """
-        The end.
-        """
+        if self.left is not None:
+            if not self.left:
+                return b""
+            self.left -= 1
+        self.said += limit
+        return b"x" * limit
 
 
 class LingeringTests(SynchronousTestCase):
@@ -170,7 +162,7 @@ class LingeringTests(SynchronousTestCase):
                 self.engine.until(partial(ended, leg))
             (leg.abort if reason == "aborted" else leg.close)()
             self.assertTrue(self.poller.idle, reason)
-            self.assertEqual(self.poller.lingering, set())
+            self.assertEqual(self.poller.lingering, {})
             far.close()
 
     def test_enough(self) -> None:
@@ -195,7 +187,7 @@ class LingeringTests(SynchronousTestCase):
         """
         self.pour()
         self.leg.close()
-        for _ in range(TIMES - 1):
+        for _ in range(int(LONGEST / PAUSE) - 1):
             self.engine.reactor.advance(PAUSE)
         self.assertTrue(self.open())
         self.engine.reactor.advance(PAUSE)
@@ -203,14 +195,25 @@ class LingeringTests(SynchronousTestCase):
 
     def test_most(self) -> None:
         """
-        Beyond so many, sockets are closed at once.
+        Of too many, by themselves or for the descriptors there may be, the eldest is closed.
         """
-        self.pour()
-        others = {Others() for _ in range(MOST)}
-        self.poller.lingering |= others
-        self.leg.close()
-        self.assertEqual((self.poller.lingering, len(self.poller._watched)), (others, 0))
-        self.poller.lingering.clear()
+        for limit, most in ((32, 2), (20_000, MOST), (resource.RLIM_INFINITY, MOST), (4, 1)):
+            self.patch(resource, "getrlimit", lambda what, limit=limit: (limit, limit))
+            pairs = [self.engine.tcp() for _ in range(most + 1)]
+            for leg, _ in pairs:
+                leg.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)  # so that not so much is under way
+                while leg.send(PIECE):
+                    pass
+                leg.close()
+            self.assertEqual(len(self.poller.lingering), most)
+            for number, (_, far) in enumerate(pairs):
+                far.send(b"late")
+                far.setblocking(True)
+                with contextlib.suppress(ConnectionResetError) if number == 0 else contextlib.nullcontext():
+                    while far.recv(len(PIECE)):
+                        pass
+                far.close()
+            self.engine.until(lambda: not self.poller.lingering)
 
     def test_stop(self) -> None:
         """
@@ -252,17 +255,38 @@ class LingeringTests(SynchronousTestCase):
 
     def test_flood(self) -> None:
         """
-        A far end that only talks takes turns with others; a fault is the end.
+        Of a far end that only talks so much is dropped, and no more; all of it where it has come to its end.
         """
         talker = Talker(self.far)
-        linger(self.poller, self.far.fileno(), talker)  # type: ignore[arg-type]
-        self.assertEqual(talker.reads, TURN)
+        linger(self.poller, self.far.fileno(), talker, IN)  # type: ignore[arg-type]
         self.poller.doRead()
-        self.assertGreater(talker.reads, TURN)
-        talker.fault = True
-        self.poller.doRead()
-        self.flushLoggedErrors(ZeroDivisionError)
+        self.assertEqual(talker.said, DROPPED)
+        talker.left = 3
+        (lingering,) = self.poller.lingering
+        lingering.handler(IN | RDHUP)
+        self.assertEqual((talker.said, self.open()), (DROPPED + 3 * len(PIECE), False))
+
+    def test_not_watched(self) -> None:
+        """
+        What cannot be watched is closed.
+        """
+        with open(__file__, "rb") as file:
+            linger(self.poller, file.fileno(), Talker(self.far), IN)  # type: ignore[arg-type]
+        self.assertEqual((self.poller.idle, self.open(), self.far.fileno()), (True, False, -1))
+
+    def test_said_otherwise(self) -> None:
+        """
+        Who has set SO_LINGER has said how the socket is to end.
+        """
+        self.pour()
+        self.leg.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.leg.close()
+        self.assertTrue(self.poller.idle)
         self.assertFalse(self.open())
+        self.far.setblocking(True)
+        with self.assertRaises(ConnectionResetError):
+            while True:
+                self.far.recv(len(PIECE))
 
     def test_gone(self) -> None:
         """
@@ -272,5 +296,5 @@ class LingeringTests(SynchronousTestCase):
         self.far.close()
         near = self.leg.sock
         self.assertRaises(ConnectionResetError, near.recv, 1)
-        linger(self.poller, self.leg.number, near)
+        linger(self.poller, self.leg.number, near, IN)
         self.assertTrue(self.poller.idle)

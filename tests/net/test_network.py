@@ -24,7 +24,7 @@ from sniproxy.net.splice import SpliceRelay
 from sniproxy.net.tls_leg import TlsLeg
 from tests.net.conformance import World
 from tests.support import tls
-from tests.support.legs import Reactor, Waiter, leg_of, open_descriptors, tcp_pair
+from tests.support.legs import Reactor, Waiter, leg_of, open_descriptors, tcp_pair, unix_pair
 
 
 class ChoiceTests(SynchronousTestCase):
@@ -149,6 +149,12 @@ class NetworkTests(SynchronousTestCase):
         self.assertTrue(self.network.lingering)
         far.close()
         self.assertFalse(PortableNetwork.lingering)
+        self.world.until(lambda: not self.network.lingering)
+        leg = leg_of(self.network.poller, unix_pair()[0])
+        leg.linger(lambda: False)
+        self.assertTrue(self.network.lingering)
+        leg.close()
+        self.assertFalse(self.network.lingering)
 
     def test_later(self) -> None:
         """

@@ -442,6 +442,26 @@ class TlsLegTests(SynchronousTestCase):
             self.assertEqual(self.reads(), data)
             self.assertTrue(far.notified)
 
+    def test_last_behind(self) -> None:
+        """
+        Where the far end lacks some of what came before, the last record is not kept: it might not find room later.
+        """
+        leg, far = self.shaken()
+        leg.send(b"first")
+        self.assertEqual(leg.send_last(b", second"), 8)
+        got: list[bytes] = []
+
+        def whole() -> bool:
+            got.append(far.read(99) or b"")
+            return sum(map(len, got)) == 13
+
+        self.world.until(whole)
+        self.assertEqual(b"".join(got), b"first, second")
+        self.assertEqual(leg.send_last(b", third"), 7)
+        self.assertIsNone(far.read(99))
+        leg.close()
+        self.assertEqual(self.reads(), b", third")
+
     def test_last_without_room(self) -> None:
         """
         It waits for its turn behind what found no room.

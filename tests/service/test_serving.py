@@ -105,27 +105,42 @@ class ServingTests(ServiceCase):
 
     def test_delivered(self) -> None:
         """
-        Whoever asks is told when no socket lingers any more, or at worker_shutdown_timeout.
+        It is over when no socket lingers any more, or at worker_shutdown_timeout; an older configuration does not wait
+        for that.
         """
         for more, late in (("", 3600), ("worker_shutdown_timeout 5s;", 5)):
             self.setUp()
             serving = self.serving("a", more=more)
-            serving.quit()
-            told: list[float] = []
-            begin = self.reactor.seconds()
-            serving.when_delivered(lambda told=told: told.append(self.reactor.seconds()))  # type: ignore[misc]
-            self.assertEqual(told, [begin])
+            first = self.client("a")
             self.engine.network.lingering = True
-            serving.when_delivered(lambda told=told: told.append(self.reactor.seconds()))  # type: ignore[misc]
-            for _ in range(3):
-                self.reactor.advance(LOOK)
-            self.assertEqual(len(told), 1)
+            serving.replace(self.build("a", more=more), self.sockets)
+            first.owner.finish(200)
+            self.assertEqual(self.ended, [False])
+            last = self.client("a")
+            serving.quit()
+            last.owner.finish(200)
+            self.reactor.advance(LOOK)
+            self.reactor.advance(LOOK)
+            self.assertEqual(self.ended, [False])
             self.reactor.pump([LOOK] * int(late / LOOK))
-            self.assertEqual(len(told), 1 if not more else 2)
+            self.assertEqual((self.ended, serving.over), ([False, True], True) if more else ([False], False))
             self.engine.network.lingering = False
             self.reactor.advance(LOOK)
-            self.assertEqual(len(told), 2)
+            self.assertEqual((self.ended, serving.over), ([False, True], True))
             serving.stop()
+            self.assertEqual([call for call in self.reactor.getDelayedCalls() if "stop" in str(call)], [])
+
+    def test_stop_undelivered(self) -> None:
+        """
+        Who stops does not wait for that.
+        """
+        serving = self.serving("a")
+        self.engine.network.lingering = True
+        serving.quit()
+        self.assertFalse(serving.over)
+        serving.stop()
+        self.assertTrue(serving.over)
+        self.assertEqual([call for call in self.reactor.getDelayedCalls() if "stop" in str(call)], [])
 
     def test_ours(self) -> None:
         """
