@@ -221,19 +221,27 @@ class Runtime:
 
         @param sockets: bound and listening, by the addresses that L{doors_of} wants.
         @param before: who accepts on some of them so far, and will not from here on.
+        @raise OSError: there is no room for what listens; nothing has changed then.
         """
         known = {} if before is None else before._doors
-        for address, (listening, others) in doors_in(self.build).items():
+        doors = doors_in(self.build)
+        try:
+            for address, (listening, others) in doors.items():
+                sock = sockets[address]
+                if sock not in known:
+                    door = self._doors[sock] = Door(self, listening, others)
+                    listen = self.network.listen_datagrams if listening.udp else self.network.listen
+                    door.listener = listen(sock, door.accepted, door.complain)
+                    door.listener.start()
+        except BaseException:
+            self._doors = {sock: door for sock, door in self._doors.items() if door.listener is not None}
+            self.pause()
+            raise
+        for address, (listening, others) in doors.items():
             sock = sockets[address]
-            door = known.pop(sock, None)
-            if door is None:
-                door = Door(self, listening, others)
-                listen = self.network.listen_datagrams if listening.udp else self.network.listen
-                door.listener = listen(sock, door.accepted, door.complain)
-                door.listener.start()
-            else:
+            if sock in known:
+                door = self._doors[sock] = known.pop(sock)
                 door.lead_to(self, listening, others)
-            self._doors[sock] = door
 
     def begin(self, listening: Listening, leg: Any) -> Session:
         """

@@ -402,7 +402,8 @@ class SocketLeg(NativeLeg):
 
         self.owner = None
         self.handler = event
-        self.poller.speaking.add(self)
+        if self.number >= 0:
+            self.poller.speaking.add(self)
 
     def cramped(self, seen: int) -> bool:
         """

@@ -230,9 +230,17 @@ class ProxyService(Service):
         old, gone = self._build, {key: sock for key, sock in self._sockets.items() if key not in sockets}
         self._warn(build)
         error_log_of(build, build.root).write(NOTICE, "reconfiguring")
-        self._build, self._sockets = build, sockets
-        move_pid(old, build)
-        serving.replace(build, sockets)
+        used, self._build, self._sockets = self._sockets, build, sockets
+        try:
+            move_pid(old, build)
+            serving.replace(build, sockets)
+        except BaseException:
+            move_pid(build, old)
+            self._build, self._sockets = old, used
+            for address, sock in sockets.items():
+                if address not in used:
+                    close_socket(address, sock)
+            raise
         for address, sock in gone.items():
             close_socket(address, sock)
 

@@ -63,7 +63,11 @@ class Serving:
         """
         old = self.runtime
         new = Runtime(self._engine, build)
-        new.open(sockets, old)
+        try:
+            new.open(sockets, old)
+        except BaseException:
+            new.stop()
+            raise
         self._leave(old)
         self.runtime = new
         self._limit(old)

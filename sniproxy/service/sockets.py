@@ -10,7 +10,7 @@ from typing import Final
 
 from sniproxy.addresses import Address
 from sniproxy.common.listening import Listening
-from sniproxy.common.runtime import doors_in
+from sniproxy.common.runtime import Doors, doors_in
 from sniproxy.config.build import Build
 from sniproxy.errors import ConfigError, ConfigErrors
 
@@ -126,11 +126,25 @@ def open_sockets(
                     _renew(sock, listening)
                 except ConfigError as error:
                     errors.append(error)
+        if errors:
+            _restore(kept, doors, had)
     if errors:
         for address, sock in new.items():
             close_socket(address, sock)
         raise ConfigErrors(tuple(errors))
     return found
+
+
+def _restore(kept: dict[Address, socket.socket], doors: Doors, had: Doors) -> None:
+    """
+    Give sockets back the options they had, where a configuration comes to nothing that has set others.
+    """
+    for address, (listening, _) in had.items():
+        if address in kept and address in doors and not _same(doors[address][0], had[address]):
+            try:
+                _renew(kept[address], listening)
+            except ConfigError:
+                pass  # it keeps what it has
 
 
 Queues = dict[Address, tuple[socket.socket, ...]]

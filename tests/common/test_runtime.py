@@ -231,6 +231,27 @@ class RuntimeTests(SynchronousTestCase):
         after.pause()
         self.assertFalse(any(each.started for each in world.network.listeners))
 
+    def test_no_room(self) -> None:
+        """
+        Where there is no room for a new door, those of the other configuration still lead there, and no new one stays.
+        """
+        world = servers("192.0.2.1:1")
+        (first,) = self.opened(world)
+        after = Runtime(world.engine, servers("192.0.2.1:1", "192.0.2.1:2", "192.0.2.1:3").build)
+        listen = world.network.listen
+
+        def refuse(sock: Any, accepted: Any, complain: Any) -> Any:
+            if sock == "192.0.2.1:3":
+                raise failure(24)
+            return listen(sock, accepted, complain)
+
+        self.patch(world.network, "listen", refuse)
+        sockets: Any = {address: address.text for address in doors_in(after.build)}
+        self.assertRaises(OSError, after.open, sockets, world.runtime)
+        self.assertEqual([each.started for each in world.network.listeners], [True, False])
+        self.accept(world, first, Address("inet", "192.0.2.1", 1))
+        self.assertEqual((len(world.runtime.sessions), after.sessions), (1, set()))
+
     def test_exhaustion(self) -> None:
         """
         When descriptors run out the error log says so.

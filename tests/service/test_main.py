@@ -433,6 +433,33 @@ class ReloadTests(ServiceCase):
         self.assertTrue(self.said("the configuration could not be loaded: ZeroDivisionError('a fault of ours')"))
         self.assertEqual(sorted(self.listeners()), ["a"])
 
+    def test_no_room_for_a_listener(self) -> None:
+        """
+        So does a listener for which there is no room, though its socket was to be had: all stays, and the next file is
+        taken.
+        """
+        service = self.started("a", more="pid one.pid;")
+        network, listen = self.engine.network, self.engine.network.listen
+
+        def refuse(sock: Any, accepted: Any, complain: Any) -> Any:
+            if os.path.basename(sock.getsockname()) == "b":
+                raise OSError(24, "Too many open files")
+            return listen(sock, accepted, complain)
+
+        self.patch(network, "listen", refuse)
+        self.configure("a", "new", "b", more="pid two.pid;")
+        before = len(os.listdir("/proc/self/fd"))
+        service.reload()
+        self.assertTrue(self.said("the configuration could not be loaded: OSError(24, 'Too many open files')"))
+        self.assertEqual((sorted(self.listeners()), self.names()), (["a"], ["a"]))
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual([os.path.exists(self.path(f"{name}.pid")) for name in ("one", "two")], [True, False])
+        client = self.client("a")
+        self.patch(network, "listen", listen)
+        service.reload()
+        self.assertEqual((sorted(self.listeners()), self.names()), (["a", "b", "new"],) * 2)
+        client.owner.finish(200)
+
     def test_pid_file_moves(self) -> None:
         """
         A pid file of another name takes the place of the old one; one of the same name stays as it is.

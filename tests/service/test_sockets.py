@@ -297,6 +297,28 @@ class OpenSocketsTests(SocketsCase):
             self.assertEqual(len(asked), wanted)
             asked.clear()
 
+    def test_options_given_back(self) -> None:
+        """
+        Where a configuration comes to nothing, sockets get back the options they had, as far as the system lets them.
+        """
+
+        def build(options: str) -> Build:
+            listens = "".join(f"server {{ listen unix:{self.path(name)} {options}; proxy_pass a:1; }}" for name in "ab")
+            return configured(f"stream {{ {listens} }}".replace("a:1", "192.0.2.1:1"))
+
+        first = build("")
+        old = self.all(first)
+        asked: list[tuple[str, int | None]] = []
+
+        def refuse(sock: socket.socket, listening: Listening) -> None:
+            asked.append((listening.text[-1], listening.options.receive_buffer))
+            if listening.text.endswith("/b"):
+                raise OSError(92, "Protocol not available")
+
+        self.patch(under_test, "apply_options", refuse)
+        self.assertRaises(ConfigErrors, open_sockets, build("rcvbuf=8k"), old, first)
+        self.assertEqual(asked, [("a", 8192), ("b", 8192), ("a", None), ("b", None)])
+
     def test_kept_that_refuses(self) -> None:
         """
         A kept socket that takes no new options is an error, and the new ones are given up.
