@@ -165,7 +165,7 @@ class Runtime:
     @ivar idle: connections that have nothing under way, each with a C{leave()}.
     @ivar stopped: whether no more is begun.
     @ivar drained: called when it has stopped and the last session is over.
-    @ivar delivered: asked before that: whether it may be over now, or will be told by L{finish}.
+    @ivar delivered: asked before that: whether it may be over now, or will L{stop} again.
     """
 
     def __init__(self, engine: Engine, build: Build) -> None:
@@ -333,12 +333,9 @@ class Runtime:
 
     def _perhaps_finish(self) -> None:
         if self.delivered is None or self.delivered():
-            self.finish()
+            self._finish()
 
-    def finish(self) -> None:
-        """
-        The last session is over, and all is delivered.
-        """
+    def _finish(self) -> None:
         endings, self._endings = self._endings, []
         for end in endings:
             end()
