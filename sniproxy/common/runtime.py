@@ -165,7 +165,7 @@ class Runtime:
     @ivar idle: connections that have nothing under way, each with a C{leave()}.
     @ivar stopped: whether no more is begun.
     @ivar drained: called when it has stopped and the last session is over.
-    @ivar delivered: asked before that: whether it may be over now, or will L{stop} again.
+    @ivar delivered: asked before that: whether it may be over now; else L{stop} is called again.
     """
 
     def __init__(self, engine: Engine, build: Build) -> None:
