@@ -286,6 +286,7 @@ class PortableNetwork:
     """
 
     lingering: Final = False
+    """Sockets close as Twisted closes them."""
 
     def __init__(self, reactor: Any) -> None:
         """

@@ -235,11 +235,11 @@ class ProxyService(Service):
             move_pid(old, build)
             serving.replace(build, sockets)
         except BaseException:
-            move_pid(build, old)
             self._build, self._sockets = old, used
             for address, sock in sockets.items():
                 if address not in used:
                     close_socket(address, sock)
+            move_pid(build, old)  # last: it may fail as well
             raise
         for address, sock in gone.items():
             close_socket(address, sock)

@@ -243,7 +243,7 @@ class LingeringTests(SynchronousTestCase):
         far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         far.close()
         leg.close()
-        self.assertTrue(self.poller.idle)
+        self.assertEqual((self.poller.lingering, self.poller._watched), ({}, {}))
 
     def test_nothing(self) -> None:
         """
@@ -297,4 +297,4 @@ class LingeringTests(SynchronousTestCase):
         near = self.leg.sock
         self.assertRaises(ConnectionResetError, near.recv, 1)
         linger(self.poller, self.leg.number, near, IN)
-        self.assertTrue(self.poller.idle)
+        self.assertEqual((self.poller.lingering, self.poller._watched), ({}, {}))

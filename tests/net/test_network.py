@@ -155,6 +155,8 @@ class NetworkTests(SynchronousTestCase):
         self.assertTrue(self.network.lingering)
         leg.close()
         self.assertFalse(self.network.lingering)
+        leg.linger(lambda: False)  # one that is closed has nothing to say
+        self.assertFalse(self.network.lingering)
 
     def test_later(self) -> None:
         """
